@@ -1,0 +1,313 @@
+//! `status`: what Lockstep says.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Observed state of a `CoordinatedWorkload`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoordinatedWorkloadStatus {
+    /// Conditions, by type.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Generation that this status speaks of; −1 before the first.
+    #[serde(default = "never_observed")]
+    pub observed_generation: i64,
+    /// Label selector of the pods, in its string form, for `/scale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Replicas of the Deployment.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Ready replicas of the Deployment.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Replicas of the current template.
+    #[serde(default)]
+    pub updated_replicas: i32,
+    /// Available replicas of the Deployment.
+    #[serde(default)]
+    pub available_replicas: i32,
+    /// The columns of `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// The objects made for this resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
+    /// Advice that never rejects, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advisories: Vec<Advisory>,
+    /// How the store is observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
+    /// The locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Locks>,
+    /// The last 10 losses, failovers and outages, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Incident>,
+}
+
+fn never_observed() -> i64 {
+    -1
+}
+
+impl Default for CoordinatedWorkloadStatus {
+    fn default() -> Self {
+        Self {
+            conditions: Vec::new(),
+            observed_generation: never_observed(),
+            selector: None,
+            replicas: 0,
+            ready_replicas: 0,
+            updated_replicas: 0,
+            available_replicas: 0,
+            summary: None,
+            children: Vec::new(),
+            advisories: Vec::new(),
+            store: None,
+            locks: None,
+            recent: Vec::new(),
+        }
+    }
+}
+
+/// The columns of `kubectl get cwl`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Ready and wanted pods, `3/3`.
+    pub pods: String,
+    /// Continuous locks in good hands and declared, `4/4`; `-` without any.
+    pub locks: String,
+    /// Locks held per live pod, largest first, `2-1-1`.
+    pub spread: String,
+    /// The reason that needs attention first, or `Reconciled`.
+    pub problem: String,
+}
+
+/// An object made for this resource.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Child {
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+}
+
+/// A piece of advice.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Advisory {
+    /// Closed vocabulary.
+    pub code: String,
+    /// What, why, and what to do.
+    pub message: String,
+}
+
+/// How the store is observed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Store {
+    /// `Tracking` or `Polling`.
+    pub mode: String,
+    /// The server's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The locks: counts over all sets, and the rows that matter.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Locks {
+    /// Declared Continuous locks.
+    pub expected: i32,
+    /// Held by a live pod of this workload.
+    pub held: i32,
+    /// Held by nobody.
+    pub unheld: i32,
+    /// Held by a pod that is gone.
+    pub orphaned: i32,
+    /// Held by somebody else.
+    pub foreign: i32,
+    /// Held by an owner that can't be told.
+    pub unattributed: i32,
+    /// Not observed.
+    pub unknown: i32,
+    /// Without an expiry.
+    pub without_expiry: i32,
+    /// Every Continuous lock and every finding, worst first, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<Row>,
+    /// Rows that did not fit.
+    #[serde(default)]
+    pub rows_omitted: i32,
+    /// One entry per lock set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<SetStatus>,
+}
+
+/// One lock.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Name of the set.
+    pub set: String,
+    /// Name of the lock.
+    pub name: String,
+    /// State of the lock.
+    pub state: LockState,
+    /// Flags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
+    /// The pod that holds or held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Since when it is in this state, as far as was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When the lock becomes free by itself (Orphaned).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frees_at: Option<Time>,
+}
+
+/// State of a lock, in the order in which the first that applies is taken.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum LockState {
+    /// No complete answer since the last doubt.
+    Unknown,
+    /// Nobody holds it.
+    Unheld,
+    /// Somebody holds it who can't be told.
+    Unattributed,
+    /// The owner was a pod of this workload and is gone.
+    Orphaned,
+    /// A live pod of this workload holds it.
+    Held,
+    /// Somebody else holds it.
+    Foreign,
+}
+
+/// A flag of a lock.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Flag {
+    /// A loss not yet made good.
+    Lost,
+    /// Wrong type, or a value that does not fit.
+    Malformed,
+    /// The lock never expires.
+    NoExpiry,
+    /// Held longer than `maxHold`.
+    Overheld,
+}
+
+/// One lock set.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetStatus {
+    /// Name of the set.
+    pub name: String,
+    /// What was assumed where the spec is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<Assumed>,
+    /// How evenly the pods hold the locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<BalanceStatus>,
+    /// The last loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_loss: Option<LastLoss>,
+}
+
+/// Settings that were assumed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assumed {
+    /// Lifetime of a lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// How often it is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_interval: Option<String>,
+    /// How often a lock is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_interval: Option<String>,
+}
+
+/// How evenly the pods hold the locks of a set.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalanceStatus {
+    /// Locks held by eligible pods.
+    pub locks: i32,
+    /// Eligible pods.
+    pub pods: i32,
+    /// Locks of the pod with the most.
+    pub max: i32,
+    /// ⌈locks / pods⌉.
+    pub ideal: i32,
+    /// Above this a pod holds more than its share.
+    pub limit: i32,
+    /// max − ideal.
+    pub excess: i32,
+    /// Locks that would have to move.
+    pub moves: i32,
+    /// Pods without a lock while there are enough locks.
+    pub idle: i32,
+    /// The pods with the most locks, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<PodLocks>,
+}
+
+/// Locks of one pod.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodLocks {
+    /// Name of the pod.
+    pub pod: String,
+    /// Locks that it holds.
+    pub locks: i32,
+}
+
+/// The last loss of a set.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastLoss {
+    /// Name of the lock.
+    pub lock: String,
+    /// Why.
+    pub cause: String,
+    /// Pod that lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// When.
+    pub when: Time,
+}
+
+/// A loss, a failover or an outage.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Incident {
+    /// Name of the set; empty for an outage of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Name of the lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+    /// Why.
+    pub cause: String,
+    /// Pod that lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Pod that took it next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// When it was lost, or the outage began.
+    pub when: Time,
+    /// How long nobody held it, or the outage lasted; a GEP-2257 duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<String>,
+}

@@ -1,0 +1,198 @@
+//! What one endpoint knows of its keys, as plain data: the language between the observer and the assessment. Pure.
+//!
+//! Monotonic times are [`Mono`], durations since an arbitrary start of this process; they never leave it.
+
+pub mod dialect;
+pub mod table;
+
+use std::{sync::Arc, time::Duration};
+
+/// A moment on the local monotonic clock: time since the process started.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Mono(pub Duration);
+
+impl Mono {
+    /// Time that passed from `earlier` to `self`; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Mono {
+    type Output = Self;
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs))
+    }
+}
+
+/// A key in Redis, bytes.
+pub type Key = Arc<[u8]>;
+
+/// A raw value that identifies one holder. It is the capability to release the lock: `Debug` doesn't show it.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct HolderValue(pub Arc<[u8]>);
+
+impl std::fmt::Debug for HolderValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HolderValue({} bytes)", self.0.len())
+    }
+}
+
+/// What a complete answer says about a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// The key does not exist.
+    Absent,
+    /// The key has this value and expires in so much, or never.
+    Present {
+        /// Raw value, at most 4 KiB of it.
+        value: HolderValue,
+        /// PTTL; `None` is PTTL −1.
+        expires_in: Option<Duration>,
+    },
+    /// The key has a type in which this dialect keeps no locks.
+    WrongType,
+}
+
+/// One holder value at one lock, from the first answer that shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hold {
+    /// Who holds.
+    pub value: HolderValue,
+    /// Receipt of the first answer that shows it.
+    pub first_seen: Mono,
+    /// Whether a complete answer before `first_seen`, with nothing unwatched between, showed another state:
+    /// only then is `first_seen` when it was taken.
+    pub seen_taken: bool,
+    /// Receipt of the last answer that shows it.
+    pub last_answer: Mono,
+    /// Receipt of the last answer whose deadline was later than the one before (a renewal).
+    pub last_renewed: Option<Mono>,
+    /// `D`: `last_answer` + its PTTL; `None` without an expiry.
+    pub deadline: Option<Mono>,
+    /// `u`: the last answer's round trip + 2 ms.
+    pub uncertainty: Duration,
+    /// PTTL −1 in two answers at least 2 s apart.
+    pub no_expiry: bool,
+    /// Largest PTTL seen in this hold.
+    pub largest_ttl: Option<Duration>,
+}
+
+/// How the table saw a hold end. What that means (lost, released) is the assessment's to say.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct End {
+    /// Number of this end, rising over all keys of the endpoint; a consumer's cursor.
+    pub seq: u64,
+    /// The hold as its last answer showed it.
+    pub hold: Hold,
+    /// First invalidation of the key after the last answer that shows the hold (tracking), else receipt of the first
+    /// answer that does not.
+    pub ended: Mono,
+    /// Receipt of the first answer that does not show the hold.
+    pub noticed: Mono,
+    /// Whether the interval from the last answer to `ended` was watched: the connection stood, run id and role were
+    /// unchanged, and no invalidation was left unread (tracking), or answers came at the interval and one at
+    /// D − 100 ms still showed the same D (polling).
+    pub watched: bool,
+    /// Whether the holder shortened its TTL: an answer with an earlier deadline than the one before.
+    pub shortened: bool,
+}
+
+/// What is known of one key now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KeyState {
+    /// No complete answer since the last doubt.
+    Unknown,
+    /// Nobody holds it.
+    Absent {
+        /// Receipt of the first of the answers in a row that say so.
+        since: Mono,
+    },
+    /// Somebody holds it.
+    Held(Hold),
+    /// Wrong type.
+    WrongType {
+        /// Receipt of the first of the answers in a row that say so.
+        since: Mono,
+    },
+}
+
+/// What an endpoint knows of one key: its state and the ends of its last holds, oldest first (bounded).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeySnapshot {
+    /// The key.
+    pub key: Key,
+    /// Its state.
+    pub state: KeyState,
+    /// Ends of its holds, oldest first, at most [`table::ENDS_PER_KEY`].
+    pub ends: Vec<End>,
+}
+
+/// How changes of hands are learned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// CLIENT TRACKING over RESP3, per key.
+    Tracking,
+    /// Paced reads.
+    Polling,
+}
+
+/// Why there are no complete, fresh, usable answers: `StoreReachable`'s reasons.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(missing_docs, reason = "the reasons of StoreReachable, see the README")]
+pub enum Trouble {
+    Unreachable,
+    DnsFailure,
+    Timeout,
+    TlsFailure,
+    AuthenticationFailed,
+    PermissionDenied,
+    SecretNotFound,
+    Loading,
+    NotMaster,
+    FailoverInProgress,
+    ClusterDown,
+    EndpointForbidden,
+    ProtocolError,
+    Stale,
+}
+
+/// State of the connection to an endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Link {
+    /// Never answered yet.
+    Connecting {
+        /// Since when it is tried.
+        since: Mono,
+        /// What went wrong last, if anything did.
+        trouble: Option<Trouble>,
+    },
+    /// Connected, verified, everything read.
+    Up {
+        /// Receipt of the last answer of the first complete read of this connection.
+        since: Mono,
+        /// How changes are learned.
+        mode: Mode,
+        /// `redis_version` of INFO.
+        version: Option<String>,
+    },
+    /// It answered before and doesn't now.
+    Down {
+        /// When the connection was lost.
+        since: Mono,
+        /// Why there is none now.
+        trouble: Trouble,
+    },
+}
+
+/// Everything that one workload may know of its endpoint now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Observation {
+    /// When this was taken.
+    pub at: Mono,
+    /// The connection.
+    pub link: Link,
+    /// The keys asked for, in that order.
+    pub keys: Vec<KeySnapshot>,
+}

@@ -1,0 +1,196 @@
+//! spec → [`Workload`]: parsed and defaulted, or the findings that say why not. Pure.
+//!
+//! In: the resource. Out: a value in which no `Option` means "default"; the verbatim parts are carried untouched.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::api::spec::{ConflictPolicy, Dialect, ForeignHolders, Hold, KeySelector, Readiness, Verbatim};
+
+/// A valid resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// `metadata.name`; every child's name.
+    pub name: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// PodTemplateSpec as written.
+    pub template: Verbatim,
+    /// Fields of DeploymentSpec that the resource has under the same name (`strategy`, `minReadySeconds`,
+    /// `progressDeadlineSeconds`, `revisionHistoryLimit`), as written.
+    pub deployment: Map<String, Value>,
+    /// Who decides on replicas.
+    pub scaling: Scaling,
+    /// The budget; `None`: turned off.
+    pub disruption_budget: Option<Budget>,
+    /// The policy; `None`: turned off.
+    pub network_policy: Option<Policy>,
+    /// Whether POD_NAME, POD_NAMESPACE and POD_UID are put into every container.
+    pub inject_env: bool,
+    /// Whether a spread by hostname is added to a template that has none.
+    pub topology_spread: bool,
+    /// Where the locks are.
+    pub store: Option<Store>,
+    /// The lock sets.
+    pub locks: Vec<LockSet>,
+    /// Change nothing.
+    pub suspend: bool,
+    /// What to do with foreign objects.
+    pub conflict_policy: ConflictPolicy,
+}
+
+/// Who decides on the Deployment's replicas.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scaling {
+    /// Nothing autoscales.
+    Fixed {
+        /// `spec.replicas`; `None`: 1 at creation, afterwards not Lockstep's.
+        replicas: Option<i32>,
+    },
+    /// Lockstep's HorizontalPodAutoscaler; with `min == max` there is none and replicas are fixed.
+    Managed {
+        /// `minReplicas`, 1 by default.
+        min: i32,
+        /// `maxReplicas`.
+        max: i32,
+        /// autoscaling/v2 metrics, the shorthands resolved; empty: the API's own default.
+        metrics: Vec<Verbatim>,
+        /// autoscaling/v2 behavior as written.
+        behavior: Option<Verbatim>,
+        /// `spec.replicas`: the count at creation, clamped.
+        replicas: Option<i32>,
+    },
+    /// Something else scales the Deployment.
+    External {
+        /// `spec.replicas`: the count at creation.
+        replicas: Option<i32>,
+    },
+}
+
+/// A PodDisruptionBudget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// `minAvailable` or `maxUnavailable`, with its value (an integer or a percentage string).
+    pub bound: BudgetBound,
+    /// `unhealthyPodEvictionPolicy`.
+    pub unhealthy_pod_eviction_policy: String,
+}
+
+/// The one bound of a budget.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BudgetBound {
+    /// `minAvailable`.
+    MinAvailable(Value),
+    /// `maxUnavailable`.
+    MaxUnavailable(Value),
+}
+
+/// A NetworkPolicy's own rules; `None`: the default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Rules that replace the default ingress.
+    pub ingress: Option<Vec<Verbatim>>,
+    /// Rules to which DNS and Redis are added; `None`: egress is not restricted.
+    pub egress: Option<Vec<Verbatim>>,
+}
+
+/// Where the locks are. Sentinel, Cluster and quorum come with later work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// The server.
+    pub address: StoreAddress,
+    /// ACL user.
+    pub username_from: Option<KeySelector>,
+    /// Password.
+    pub password_from: Option<KeySelector>,
+    /// Logical database.
+    pub database: i64,
+}
+
+/// How the server is named.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StoreAddress {
+    /// Host and port written in the spec.
+    Url {
+        /// Host name or IP as written, IPv6 without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A URL in a Secret, user info allowed.
+    Secret(KeySelector),
+}
+
+/// A lock set with its dialect's defaults applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LockSet {
+    /// Name of the set.
+    pub name: String,
+    /// Continuous or Intermittent.
+    pub hold: Hold,
+    /// The lock library.
+    pub dialect: Dialect,
+    /// Compiled pattern of holder values.
+    pub pattern: crate::domain::locks::dialect::Pattern,
+    /// Container whose restarts count; `None`: the first.
+    pub container: Option<String>,
+    /// Declared locks, in the order of the spec.
+    pub locks: Vec<Lock>,
+    /// Lifetime of a lock: given or the dialect's; `None`: learned (largest PTTL seen; 30 s until then).
+    pub ttl: Option<Duration>,
+    /// Renewal: given or the dialect's; `None`: the set does not renew.
+    pub renew_interval: Option<Duration>,
+    /// Retry: given, the dialect's, or 5 s.
+    pub retry_interval: Duration,
+    /// Which of ttl, renewInterval, retryInterval the spec left out and were assumed, for status.
+    pub assumed: AssumedTimings,
+    /// How long a Continuous lock may be unheld before that is said.
+    pub unheld_grace: Duration,
+    /// Balance; `None`: not judged.
+    pub balance: Option<Balance>,
+    /// Whether a foreign holder is a finding.
+    pub foreign_holders: ForeignHolders,
+    /// Whether this set counts for Ready.
+    pub readiness: Readiness,
+}
+
+/// A declared lock.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lock {
+    /// As declared.
+    pub name: String,
+    /// Full key in Redis: prefix + name + suffix.
+    pub key: String,
+}
+
+/// Timings that the spec left out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AssumedTimings {
+    /// `ttl` is the dialect's or learned.
+    pub ttl: bool,
+    /// `renewInterval` is the dialect's or none.
+    pub renew_interval: bool,
+    /// `retryInterval` is the dialect's or 5 s.
+    pub retry_interval: bool,
+}
+
+/// Balance settings of a set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Balance {
+    /// Locks above the ideal that are still fine.
+    pub slack: i64,
+    /// Multiple of the mean that is still fine.
+    pub ratio: f64,
+    /// A limit that replaces slack and ratio.
+    pub max_per_instance: Option<i64>,
+    /// How long before it is said, and before it is taken back; `None`: max(2 × ttl, 2 min), at most 10 min, with the
+    /// ttl learned.
+    pub sustained: Option<Duration>,
+    /// How long a pod must be Ready before it counts.
+    pub warm_up: Duration,
+}

@@ -1,0 +1,5 @@
+//! Lockstep: a Kubernetes operator for workloads whose replicas coordinate through locks in Redis.
+
+pub mod api;
+pub mod clock;
+pub mod domain;
