@@ -32,7 +32,10 @@ impl Board {
     /// Begins the work on a collection; it ends when the value that is returned is dropped.
     pub(crate) fn work_on(self: &Arc<Self>, collection: &str) -> Working {
         self.with(|facts| facts.working.insert(collection.to_owned()));
-        Working { board: Arc::clone(self), collection: collection.to_owned() }
+        Working {
+            board: Arc::clone(self),
+            collection: collection.to_owned(),
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Facts) -> T) -> T {
@@ -57,7 +60,9 @@ impl Drop for Working {
 
 /// Serves requests until the caller drops the future.
 pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>) -> io::Result<()> {
-    let routes = Router::new().route("/readyz", get(ready)).route("/collections", get(collections));
+    let routes = Router::new()
+        .route("/readyz", get(ready))
+        .route("/collections", get(collections));
     axum::serve(listener, routes.with_state(board)).await
 }
 
@@ -71,5 +76,11 @@ async fn ready(State(board): State<Arc<Board>>) -> (StatusCode, &'static str) {
 
 /// One line per collection that is worked on.
 async fn collections(State(board): State<Arc<Board>>) -> String {
-    board.with(|facts| facts.working.iter().map(|name| format!("{name}\n")).collect())
+    board.with(|facts| {
+        facts
+            .working
+            .iter()
+            .flat_map(|name| [name.as_str(), "\n"])
+            .collect()
+    })
 }

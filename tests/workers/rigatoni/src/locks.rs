@@ -73,7 +73,11 @@ impl Keeper {
     ) -> Option<Self> {
         // No retries inside the library: it would repeat a SET NX whose answer was lost, read "already held", and
         // never learn that the holder is itself. Each loop here repeats what failed, and asks that first.
-        let config = RedisConfig { url: settings.redis_url.clone(), max_retries: 0, ..RedisConfig::default() };
+        let config = RedisConfig {
+            url: settings.redis_url.clone(),
+            max_retries: 0,
+            ..RedisConfig::default()
+        };
         let store = loop {
             let attempt = tokio::select! {
                 attempt = timeout(ANSWER_LIMIT, RedisStore::new(config.clone())) => attempt,
@@ -93,7 +97,15 @@ impl Keeper {
         board.redis_answered();
         let permits = Semaphore::new(settings.max_locks.unwrap_or(Semaphore::MAX_PERMITS));
         let owner = settings.new_owner_id();
-        Some(Self { settings, store, owner, permits, board, renewal, stop })
+        Some(Self {
+            settings,
+            store,
+            owner,
+            permits,
+            board,
+            renewal,
+            stop,
+        })
     }
 
     /// Keeps one collection until asked to stop. The first attempt is made at once.
@@ -148,7 +160,8 @@ impl Keeper {
             if unclear && self.call(self.store.refresh_lock(key, &self.owner, ttl)).await? {
                 return Ok(true);
             }
-            self.call(self.store.try_acquire_lock(key, &self.owner, ttl)).await
+            self.call(self.store.try_acquire_lock(key, &self.owner, ttl))
+                .await
         };
         match answer.await {
             Ok(true) => Attempt::Taken(asked + ttl),
@@ -189,7 +202,10 @@ impl Keeper {
             match answer {
                 Ok(true) => until = asked + self.settings.ttl,
                 Ok(false) => {
-                    warn!(collection, "lock lost: it expired or another instance holds it; work stopped");
+                    warn!(
+                        collection,
+                        "lock lost: it expired or another instance holds it; work stopped"
+                    );
                     return End::Lost;
                 }
                 Err(error) => {
@@ -213,7 +229,10 @@ impl Keeper {
         }
     }
 
-    async fn call(&self, call: impl Future<Output = Result<bool, StateStoreError>>) -> Result<bool, CallError> {
+    async fn call(
+        &self,
+        call: impl Future<Output = Result<bool, StateStoreError>>,
+    ) -> Result<bool, CallError> {
         match timeout(ANSWER_LIMIT, call).await {
             Ok(answer) => answer.map_err(CallError::Store),
             Err(_) => Err(CallError::Silent),

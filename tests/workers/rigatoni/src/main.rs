@@ -50,7 +50,9 @@ enum WorkerError {
     Settings(#[from] SettingsError),
     #[error("signals cannot be received ({0}): start the worker as an ordinary process")]
     Signals(#[source] io::Error),
-    #[error("the readiness endpoint cannot listen on {address} ({source}): set HEALTH_ADDRESS to a free address")]
+    #[error(
+        "the readiness endpoint cannot listen on {address} ({source}): set HEALTH_ADDRESS to a free address"
+    )]
     Listen {
         address: std::net::SocketAddr,
         source: io::Error,
@@ -71,17 +73,27 @@ async fn main() -> ExitCode {
 
 fn start_logging() {
     // The library writes lock values into its own lines; a lock's value is nobody's business but the owner's.
-    let ours = filter_fn(|metadata| !metadata.target().starts_with("rigatoni_"));
-    let level = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
-    tracing_subscriber::registry().with(lines.with_filter(ours)).with(level).init();
+    let ours = filter_fn(|metadata| !metadata.target().starts_with("rigatoni_stores"));
+    let level = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(ours))
+        .with(level)
+        .init();
 }
 
 async fn run() -> Result<(), WorkerError> {
     let settings = Settings::from_environment()?;
     // Before anything else is done: a signal that comes early must not end the process the hard way.
     let receive = |kind| signal(kind).map_err(WorkerError::Signals);
-    let (terminate, interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
+    let (terminate, interrupt) = (
+        receive(SignalKind::terminate())?,
+        receive(SignalKind::interrupt())?,
+    );
     let hang = receive(SignalKind::user_defined1())?;
     let address = settings.health_address;
     let unusable = |source| WorkerError::Listen { address, source };
@@ -114,8 +126,10 @@ async fn run() -> Result<(), WorkerError> {
     let collections = settings.collections.clone();
     if let Some(keeper) = Keeper::connect(settings, board, renewing, stopping).await {
         let keeper = Arc::new(keeper);
-        let mut loops: JoinSet<()> =
-            collections.into_iter().map(|collection| Arc::clone(&keeper).keep(collection)).collect();
+        let mut loops: JoinSet<()> = collections
+            .into_iter()
+            .map(|collection| Arc::clone(&keeper).keep(collection))
+            .collect();
         while loops.join_next().await.is_some() {}
     }
     info!("stopped");

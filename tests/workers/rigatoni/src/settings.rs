@@ -84,7 +84,12 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         // In a manifest an empty value is how one says "not set".
         let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
-        let required = |name, example| variable(name).ok_or(SettingsError::Missing { variable: name, example });
+        let required = |name, example| {
+            variable(name).ok_or(SettingsError::Missing {
+                variable: name,
+                example,
+            })
+        };
 
         let collections: Vec<String> = required("COLLECTIONS", "users,orders")?
             .split(',')
@@ -92,7 +97,10 @@ impl Settings {
             .filter(|name| !name.is_empty())
             .collect();
         if collections.is_empty() {
-            return Err(SettingsError::Missing { variable: "COLLECTIONS", example: "users,orders" });
+            return Err(SettingsError::Missing {
+                variable: "COLLECTIONS",
+                example: "users,orders",
+            });
         }
         // Whole seconds only: the library takes with `SET … EX` and refreshes with `EXPIRE`, and cuts fractions off.
         let ttl = positive("LOCK_TTL_SECONDS", variable("LOCK_TTL_SECONDS"), 30)?;
@@ -143,7 +151,9 @@ impl Settings {
             max_locks,
             renewal,
             health_address,
-            hostname: variable("POD_NAME").or_else(|| variable("HOSTNAME")).unwrap_or_else(system_hostname),
+            hostname: variable("POD_NAME")
+                .or_else(|| variable("HOSTNAME"))
+                .unwrap_or_else(system_hostname),
         })
     }
 
@@ -162,17 +172,25 @@ impl Settings {
 fn positive(variable: &'static str, value: Option<String>, default: u64) -> Result<u64, SettingsError> {
     let Some(value) = value else { return Ok(default) };
     // An hour bounds the sums that are made with it; no lock of this kind lives longer.
-    value.trim().parse().ok().filter(|seconds| (1..=3600).contains(seconds)).ok_or(SettingsError::Malformed {
-        variable,
-        value,
-        wanted: "a whole number of seconds from 1 to 3600 (the library has no fractions)",
-        example: "30",
-    })
+    value
+        .trim()
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=3600).contains(seconds))
+        .ok_or(SettingsError::Malformed {
+            variable,
+            value,
+            wanted: "a whole number of seconds from 1 to 3600 (the library has no fractions)",
+            example: "30",
+        })
 }
 
 /// The host name as the library reads it, with the library's own word for one that cannot be read.
 fn system_hostname() -> String {
-    hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+    hostname::get().map_or_else(
+        |_| "unknown".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -180,7 +198,11 @@ mod tests {
     use super::*;
 
     fn read(set: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
-        let base = [("REDIS_URL", "redis://redis:6379"), ("DATABASE", "mydb"), ("COLLECTIONS", "users, orders,")];
+        let base = [
+            ("REDIS_URL", "redis://redis:6379"),
+            ("DATABASE", "mydb"),
+            ("COLLECTIONS", "users, orders,"),
+        ];
         Settings::read(
             |name| {
                 let found = set.iter().chain(&base).find(|(key, _)| *key == name);
@@ -208,7 +230,11 @@ mod tests {
         assert_eq!(name(&[("HOSTNAME", "host"), ("POD_NAME", "")]), "host");
         assert_eq!(name(&[]), "system");
         let settings = read(&[("POD_NAME", "pod")]).expect("complete");
-        let (host, uuid) = settings.new_owner_id().split_at_checked(4).map(|(a, b)| (a.to_owned(), b.to_owned())).expect("long");
+        let (host, uuid) = settings
+            .new_owner_id()
+            .split_at_checked(4)
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .expect("long");
         assert_eq!(host, "pod-");
         assert!(Uuid::parse_str(&uuid).is_ok());
     }
@@ -226,8 +252,14 @@ mod tests {
             ("HEALTH_ADDRESS", "8080"),
         ] {
             let message = read(&[(variable, value)]).expect_err(variable).to_string();
-            assert!(message.contains(variable) && message.contains("set "), "{message}");
+            assert!(
+                message.contains(variable) && message.contains("set "),
+                "{message}"
+            );
         }
-        assert_eq!(read(&[("MAX_LOCKS", "2"), ("LOCK_RENEWAL", "off")]).map(|s| (s.max_locks, s.renewal)), Ok((Some(2), false)));
+        assert_eq!(
+            read(&[("MAX_LOCKS", "2"), ("LOCK_RENEWAL", "off")]).map(|s| (s.max_locks, s.renewal)),
+            Ok((Some(2), false))
+        );
     }
 }
