@@ -1,1 +1,60 @@
-//! A real local Kubernetes and Redis, without Docker.
+//! A real Kubernetes on one machine, without containers around it, for tests, demo and benchmarks.
+//!
+//! The programs are built once from pinned Go modules into a cache outside the repository (`LOCKSTEP_CACHE`, or
+//! `lockstep` in the user's cache folder; some ten minutes on two cores, with progress on the standard error). After
+//! that a control plane is ready in seconds. Everything listens on loopback or on links made by this crate, on free
+//! ports, so that any number can run side by side. Everything ends with its owner: when it is dropped, when the process
+//! ends, also by SIGKILL. `LOCKSTEP_KEEP=1` keeps the folders with the logs.
+//!
+//! ```no_run
+//! use lockstep_cluster::{Cluster, Dns, Options, Redis, RedisOptions};
+//!
+//! # fn main() -> Result<(), lockstep_cluster::Error> {
+//! // etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and KWOK with three fake nodes.
+//! let cluster = Cluster::start(&Options::control_plane())?;
+//! cluster.kubectl(&["create", "deployment", "web", "--image=web", "--replicas=3"])?;
+//! cluster.kubectl_stdin(&["apply", "--filename=-"], r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}"#)?;
+//! println!("{} {}", cluster.server_url(), cluster.kubeconfig().display());
+//! cluster.freeze(lockstep_cluster::Component::ApiServer)?;
+//! cluster.thaw(lockstep_cluster::Component::ApiServer)?;
+//! cluster.restart(lockstep_cluster::Component::ApiServer)?;
+//!
+//! let redis = Redis::start(RedisOptions::default())?;
+//! redis.cli(&["SET", "lock", "pod-0", "PX", "10000"])?;
+//! redis.freeze()?;
+//! redis.thaw()?;
+//! redis.stop()?;
+//! redis.restart()?;
+//!
+//! let dns = Dns::start([("redis.example", vec![redis.address()])])?;
+//! dns.set("redis.example", vec![]);
+//! println!("{}", dns.address());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Code map
+//! - [`Cluster`] (`cluster`) puts together `control_plane` and `kubectl`.
+//! - [`Redis`] and [`Dns`] stand alone.
+//! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the machine
+//!   has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
+
+mod binaries;
+mod cache;
+mod certificates;
+mod cluster;
+mod control_plane;
+mod dns;
+mod error;
+mod kubectl;
+mod ports;
+mod processes;
+mod progress;
+mod redis;
+mod tools;
+mod wait;
+
+pub use cluster::{Cluster, Component, Options, Profile};
+pub use dns::Dns;
+pub use error::Error;
+pub use redis::{Redis, RedisOptions};

@@ -1,0 +1,3 @@
+module lockstep.dev/tests/cluster/pause
+
+go 1.26.0

@@ -1,0 +1,38 @@
+//! Free ports.
+
+use std::net::{IpAddr, TcpListener};
+
+use crate::Error;
+
+/// A port that nobody listens on at this moment.
+///
+/// It can be gone before its server binds it, so who uses it has to see that and try again.
+pub(crate) fn free(address: IpAddr) -> Result<u16, Error> {
+    TcpListener::bind((address, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|source| Error::Io {
+            action: format!("find a free port on {address}"),
+            source,
+        })
+}
+
+/// Whether a server died of a port that somebody else took first.
+pub(crate) fn was_taken(error: &Error) -> bool {
+    let Error::Ended { log, .. } = error else {
+        return false;
+    };
+    log.to_ascii_lowercase().contains("address already in use")
+}
+
+/// Starts a server on free ports, with other ports if somebody else took one in between.
+pub(crate) fn retry<T>(mut start: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    const ATTEMPTS: usize = 5;
+    for _ in 1..ATTEMPTS {
+        match start() {
+            Err(error) if was_taken(&error) => {}
+            done => return done,
+        }
+    }
+    start()
+}
