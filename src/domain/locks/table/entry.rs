@@ -1,0 +1,367 @@
+//! One key: the hold that its answers show, how holds end, and when it is to be read next.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::super::{Answer, End, Hold, HolderValue, KeyState, Mode, Mono, Trouble};
+use super::{ENDS_PER_KEY, Effect, POLL_INTERVAL};
+
+/// Added to a round trip for the uncertainty of a deadline, and to a deadline before the key is read: PTTL has a
+/// resolution of 1 ms, and Redis expires a key when its clock is *past* the expiry.
+const RESOLUTION: Duration = Duration::from_millis(2);
+
+/// When polling, a key is read this long before its deadline, to tell a hold that ran out from one given up early.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// Longest time between two answers at which polling still counts as having watched: the interval and a half.
+const POLL_GAP: Duration = Duration::from_secs(3);
+
+/// Two answers with PTTL −1 this far apart make `no_expiry`: a lock that is taken in two steps (SETNX, then PEXPIRE)
+/// has none for a moment.
+const NO_EXPIRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A key that the server refuses to show is tried again after this: its ACL may have been put right.
+const REFUSED_RETRY: Duration = Duration::from_secs(5);
+
+/// One key. Every field speaks of the last answer that was used, whatever happened to the connection since.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What the last answer showed; `Unknown` before the first one.
+    state: KeyState,
+    /// Receipt of the last answer.
+    answered: Mono,
+    /// Whether that answer came after the last doubt.
+    current: bool,
+    /// First invalidation since the last answer.
+    invalidated: Option<Mono>,
+    /// The read under way.
+    reading: Option<Reading>,
+    /// Whether the last answer was set aside because it may mix two states.
+    set_aside: bool,
+    /// Whether the deadline of the current hold was last moved to earlier.
+    shortened: bool,
+    /// Receipt of the first of the last answers in a row that show the current hold without an expiry.
+    endless_since: Option<Mono>,
+    /// Why the server doesn't show the key, and since when.
+    refused: Option<(Trouble, Mono)>,
+    /// When to read next; `None` while a read is under way, or without a connection, or if nothing is waited for.
+    wake: Option<Mono>,
+    ends: VecDeque<End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    asked: Mono,
+    /// First invalidation since `asked`: the answer may show the state before it, after it, or a mixture.
+    invalidated: Option<Mono>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            state: KeyState::Unknown,
+            answered: Mono::default(),
+            current: false,
+            invalidated: None,
+            reading: None,
+            set_aside: false,
+            shortened: false,
+            endless_since: None,
+            refused: None,
+            wake: None,
+            ends: VecDeque::new(),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn wake(&self) -> Option<Mono> {
+        self.wake
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        !self.current && self.refused.is_none()
+    }
+
+    pub(super) fn refusal(&self) -> Option<(Trouble, Mono)> {
+        self.refused
+    }
+
+    pub(super) fn state(&self) -> KeyState {
+        if self.current {
+            self.state.clone()
+        } else {
+            KeyState::Unknown
+        }
+    }
+
+    pub(super) fn ends(&self) -> Vec<End> {
+        self.ends.iter().cloned().collect()
+    }
+
+    pub(super) fn read_at(&mut self, at: Mono) {
+        self.wake = Some(at);
+    }
+
+    pub(super) fn reading(&mut self, now: Mono) {
+        self.wake = None;
+        self.reading = Some(Reading {
+            asked: now,
+            invalidated: None,
+        });
+    }
+
+    pub(super) fn doubted(&mut self) {
+        if let Some(reading) = self.reading.take() {
+            self.invalidated = self.invalidated.or(reading.invalidated);
+        }
+        self.current = false;
+        self.refused = None;
+        self.set_aside = false;
+        self.wake = None;
+    }
+
+    pub(super) fn invalidated(&mut self, now: Mono) {
+        if let Some(reading) = &mut self.reading {
+            reading.invalidated.get_or_insert(now);
+        } else {
+            self.invalidated.get_or_insert(now);
+            // It may wait for an earlier moment already, never for a later one.
+            self.wake = Some(self.wake.map_or(now, |wake| wake.min(now)));
+        }
+    }
+
+    pub(super) fn refused(&mut self, trouble: Trouble, now: Mono) -> Effect {
+        if self.reading.take().is_none() {
+            return Effect::Nothing;
+        }
+        self.current = false;
+        self.wake = Some(now + REFUSED_RETRY);
+        if self.refused.is_some_and(|(known, _)| known == trouble) {
+            return Effect::Nothing;
+        }
+        self.refused = Some((trouble, now));
+        Effect::Changed
+    }
+
+    pub(super) fn answered(&mut self, answer: Answer, mode: Mode, seq: &mut u64, now: Mono) -> Effect {
+        // An answer that nobody waits for is a repetition, or belongs to a connection that is gone.
+        let Some(reading) = self.reading.take() else {
+            return Effect::Nothing;
+        };
+        if !self.set_aside && self.may_be_mixed(&answer, reading) {
+            self.set_aside = true;
+            self.invalidated = self.invalidated.or(reading.invalidated);
+            self.wake = Some(now);
+            return Effect::Nothing;
+        }
+        self.set_aside = false;
+        if mode == Mode::Tracking && self.contradicts_tracking(&answer, reading, now) {
+            return Effect::TrackingLost;
+        }
+
+        let interval = Interval {
+            watched: self.current && (mode == Mode::Tracking || now.since(self.answered) <= POLL_GAP),
+            invalidated: self
+                .invalidated
+                .or(reading.invalidated)
+                .filter(|_| mode == Mode::Tracking),
+            mode,
+        };
+        let mut changed = !self.current;
+        self.current = true;
+        self.refused = None;
+        match answer {
+            Answer::Absent => {
+                changed |= self.end(interval, seq, now);
+                if !matches!(self.state, KeyState::Absent { .. }) {
+                    changed = true;
+                    self.state = KeyState::Absent { since: now };
+                }
+            }
+            Answer::WrongType => {
+                changed |= self.end(interval, seq, now);
+                if !matches!(self.state, KeyState::WrongType { .. }) {
+                    changed = true;
+                    self.state = KeyState::WrongType { since: now };
+                }
+            }
+            Answer::Present { value, expires_in } => {
+                let uncertainty = now.since(reading.asked) + RESOLUTION;
+                match &mut self.state {
+                    KeyState::Held(hold) if hold.value == value => {}
+                    _ => {
+                        changed = true;
+                        self.end(interval, seq, now);
+                        self.begin(value, interval.watched, uncertainty, now);
+                    }
+                }
+                changed |= self.show(expires_in, uncertainty, now);
+            }
+        }
+        self.answered = now;
+        // An invalidation during the read may have come after the answer: the key is read again, and should it then
+        // be gone, that invalidation is when it went.
+        self.invalidated = reading.invalidated.map(|_| now);
+        self.wake = self.next_wake(mode, now);
+        if changed { Effect::Changed } else { Effect::Nothing }
+    }
+
+    /// The value and its PTTL are two commands. When the key was changed while they were under way, they may belong to
+    /// different holds; and an empty value is what a missing key looks like that came to be between them. Such an
+    /// answer is set aside and asked for again, but not twice in a row: a key that changes with every round trip must
+    /// not stay unknown.
+    fn may_be_mixed(&self, answer: &Answer, reading: Reading) -> bool {
+        let Answer::Present { value, .. } = answer else {
+            return false;
+        };
+        let known = matches!(&self.state, KeyState::Held(hold) if hold.value == *value);
+        reading.invalidated.is_some() || (value.0.is_empty() && !known)
+    }
+
+    /// Whether a server that tracks would have announced what this answer shows. Deadlines say nothing here: the
+    /// server's clock may have been set.
+    fn contradicts_tracking(&self, answer: &Answer, reading: Reading, now: Mono) -> bool {
+        if !self.current || self.invalidated.is_some() || reading.invalidated.is_some() {
+            return false;
+        }
+        match (&self.state, answer) {
+            (KeyState::Unknown, _)
+            | (KeyState::Absent { .. }, Answer::Absent)
+            | (KeyState::WrongType { .. }, Answer::WrongType) => false,
+            (KeyState::Held(hold), Answer::Present { value, .. }) => hold.value != *value,
+            // Expired: servers that don't delete on access announce it when they do.
+            (KeyState::Held(hold), Answer::Absent) => hold
+                .deadline
+                .is_none_or(|deadline| now + hold.uncertainty < deadline),
+            (KeyState::Held(_) | KeyState::Absent { .. } | KeyState::WrongType { .. }, _) => true,
+        }
+    }
+
+    fn begin(&mut self, value: HolderValue, seen_taken: bool, uncertainty: Duration, now: Mono) {
+        self.shortened = false;
+        self.endless_since = None;
+        self.state = KeyState::Held(Hold {
+            value,
+            first_seen: now,
+            seen_taken,
+            last_answer: now,
+            last_renewed: None,
+            deadline: None,
+            uncertainty,
+            no_expiry: false,
+            largest_ttl: None,
+        });
+    }
+
+    /// Takes over what the answer says about the hold's expiry; whether that changes a verdict.
+    fn show(&mut self, expires_in: Option<Duration>, uncertainty: Duration, now: Mono) -> bool {
+        let KeyState::Held(hold) = &mut self.state else {
+            return false;
+        };
+        let deadline = expires_in.map(|ttl| now + ttl);
+        // Two answers about one expiry differ by less than the round trip of the later deadline's answer.
+        match (hold.deadline, deadline) {
+            (Some(before), Some(after)) if after.since(before) > uncertainty => {
+                hold.last_renewed = Some(now);
+                self.shortened = false;
+            }
+            (Some(before), Some(after)) if before.since(after) > hold.uncertainty => self.shortened = true,
+            (Some(_), None) => {
+                hold.last_renewed = Some(now);
+                self.shortened = false;
+            }
+            _ => {}
+        }
+        hold.last_answer = now;
+        hold.deadline = deadline;
+        hold.uncertainty = uncertainty;
+        hold.largest_ttl = hold.largest_ttl.max(expires_in);
+        let had_no_expiry = hold.no_expiry;
+        if deadline.is_some() {
+            self.endless_since = None;
+            hold.no_expiry = false;
+        } else {
+            let since = *self.endless_since.get_or_insert(now);
+            hold.no_expiry |= now.since(since) >= NO_EXPIRY_AFTER;
+        }
+        hold.no_expiry != had_no_expiry
+    }
+
+    /// Ends the current hold, if there is one, by an answer received at `now` that doesn't show it.
+    fn end(&mut self, interval: Interval, seq: &mut u64, now: Mono) -> bool {
+        if !matches!(self.state, KeyState::Held(_)) {
+            return false;
+        }
+        let KeyState::Held(hold) = std::mem::replace(&mut self.state, KeyState::Unknown) else {
+            return false;
+        };
+        let ended = interval.invalidated.map_or(now, |at| at.max(hold.last_answer));
+        let watched =
+            interval.watched && (interval.mode == Mode::Tracking || last_look_was_taken(&hold, now));
+        *seq += 1;
+        if self.ends.len() == ENDS_PER_KEY {
+            self.ends.pop_front();
+        }
+        self.ends.push_back(End {
+            seq: *seq,
+            hold,
+            ended,
+            noticed: now,
+            watched,
+            shortened: self.shortened,
+        });
+        true
+    }
+
+    fn next_wake(&self, mode: Mode, now: Mono) -> Option<Mono> {
+        if self.invalidated.is_some() {
+            return Some(now);
+        }
+        let timer = match &self.state {
+            KeyState::Held(Hold {
+                deadline: Some(deadline),
+                ..
+            }) => Some(*deadline + RESOLUTION),
+            KeyState::Held(Hold { no_expiry: false, .. }) => {
+                self.endless_since.map(|since| since + NO_EXPIRY_AFTER)
+            }
+            _ => None,
+        };
+        match mode {
+            Mode::Tracking => timer,
+            Mode::Polling => {
+                let last_look = match &self.state {
+                    KeyState::Held(Hold {
+                        deadline: Some(deadline),
+                        ..
+                    }) => Some(before(*deadline, LAST_LOOK)),
+                    _ => None,
+                };
+                [timer, last_look.filter(|at| *at > now), Some(now + POLL_INTERVAL)]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+        }
+    }
+}
+
+/// The time between the last answer and the one at hand.
+#[derive(Clone, Copy)]
+struct Interval {
+    watched: bool,
+    invalidated: Option<Mono>,
+    mode: Mode,
+}
+
+/// Polling: whether a hold found gone at `now` was gone early, or was still there with this deadline shortly before it.
+fn last_look_was_taken(hold: &Hold, now: Mono) -> bool {
+    hold.deadline.is_none_or(|deadline| {
+        now + hold.uncertainty < deadline || hold.last_answer + LAST_LOOK + hold.uncertainty >= deadline
+    })
+}
+
+fn before(at: Mono, by: Duration) -> Mono {
+    Mono(at.0.saturating_sub(by))
+}
