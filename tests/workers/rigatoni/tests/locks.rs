@@ -13,10 +13,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use redis::Commands as _;
+use lockstep_cluster::{Redis, RedisOptions};
 
 const COLLECTIONS: [&str; 4] = ["users", "orders", "products", "logs"];
 const POLL: Duration = Duration::from_millis(20);
@@ -41,66 +41,45 @@ fn free_port() -> u16 {
         .port()
 }
 
-struct Redis {
-    process: Child,
-    port: u16,
-    connection: redis::Connection,
-}
+/// What the tests ask Redis.
+struct Store(Redis);
 
-impl Redis {
+impl Store {
     fn start() -> Self {
-        Self::start_on(free_port())
+        Self(Redis::start(RedisOptions::default()).expect("a Redis"))
     }
 
     fn start_on(port: u16) -> Self {
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        let process = command.stdout(Stdio::null()).spawn();
-        let process = process.expect("redis-server starts (apt-get install redis-server)");
-        let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("a URL");
-        let connection = wait_for("Redis to answer", || client.get_connection().ok());
-        Self {
-            process,
-            port,
-            connection,
-        }
+        Self(
+            Redis::start(RedisOptions {
+                port: Some(port),
+                ..RedisOptions::default()
+            })
+            .expect("a Redis"),
+        )
     }
 
-    /// The host part of the lock's value.
-    fn holder(&mut self, collection: &str) -> Option<String> {
-        let value: Option<String> = self.connection.get(key(collection)).expect("an answer");
-        value.map(|value| {
-            let (host, uuid) = value.split_at(value.len() - 37);
-            assert!(uuid.starts_with('-'), "{value} is not {{hostname}}-{{uuid}}");
-            host.to_owned()
-        })
+    fn ask(&self, command: &[&str]) -> String {
+        self.0.cli(command).expect("an answer")
     }
 
-    fn held_by(&mut self, holder: &str) -> Vec<&'static str> {
-        COLLECTIONS
-            .into_iter()
-            .filter(|name| self.holder(name).as_deref() == Some(holder))
-            .collect()
+    /// The lock's value; empty where there is none.
+    fn value(&self, collection: &str) -> String {
+        self.ask(&["GET", &key(collection)])
     }
 
-    fn pttl(&mut self, collection: &str) -> i64 {
-        self.connection.pttl(key(collection)).expect("an answer")
+    fn held_by(&self, host: &str) -> Vec<&'static str> {
+        let holds = |name: &&str| {
+            let value = self.value(name);
+            let uuid = value.strip_prefix(host).and_then(|rest| rest.strip_prefix('-'));
+            uuid.is_some_and(|uuid| uuid.len() == 36)
+        };
+        COLLECTIONS.into_iter().filter(holds).collect()
     }
-}
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    /// Milliseconds until the lock expires; negative where nothing does.
+    fn pttl(&self, collection: &str) -> i64 {
+        self.ask(&["PTTL", &key(collection)]).parse().expect("a number")
     }
 }
 
@@ -186,8 +165,8 @@ fn key(collection: &str) -> String {
 
 #[test]
 fn takes_all_renews_them_and_hands_them_over_on_sigterm() {
-    let mut redis = Redis::start();
-    let first = Worker::start("first-7d4b9-aaaaa", redis.port, &[]);
+    let redis = Store::start();
+    let first = Worker::start("first-7d4b9-aaaaa", redis.0.port(), &[]);
     wait_for("the first to hold all", || {
         (redis.held_by("first-7d4b9-aaaaa").len() == 4).then_some(())
     });
@@ -198,7 +177,7 @@ fn takes_all_renews_them_and_hands_them_over_on_sigterm() {
     wait_for("the time to run", || (redis.pttl("logs") < 2_300).then_some(()));
     wait_for("a renewal", || (redis.pttl("logs") > 2_700).then_some(()));
 
-    let second = Worker::start("second-7d4b9-bbbbb", redis.port, &[]);
+    let second = Worker::start("second-7d4b9-bbbbb", redis.0.port(), &[]);
     wait_for("the second to be ready", || {
         second.page("/readyz").filter(|(status, _)| *status == 200)
     });
@@ -218,20 +197,20 @@ fn takes_all_renews_them_and_hands_them_over_on_sigterm() {
     assert_eq!(second.works_on(), 4);
 
     // No line shows a lock's value: its uuid is nowhere.
-    let value: String = redis.connection.get(key("users")).expect("held");
+    let value = redis.value("users");
     let uuid = &value[value.len() - 36..];
     assert!(!second.log().contains(uuid), "{}", second.log());
 }
 
 #[test]
 fn max_locks_bounds_what_one_instance_takes() {
-    let mut redis = Redis::start();
+    let redis = Store::start();
     let limit = [("MAX_LOCKS", "2")];
-    let one = Worker::start("one", redis.port, &limit);
+    let one = Worker::start("one", redis.0.port(), &limit);
     wait_for("one to hold two", || {
         (redis.held_by("one").len() == 2).then_some(())
     });
-    let two = Worker::start("two", redis.port, &limit);
+    let two = Worker::start("two", redis.0.port(), &limit);
     wait_for("two to hold the others", || {
         (redis.held_by("two").len() == 2).then_some(())
     });
@@ -247,13 +226,16 @@ fn max_locks_bounds_what_one_instance_takes() {
 
 #[test]
 fn work_stops_when_a_lock_is_lost_and_the_lock_is_tried_again() {
-    let mut redis = Redis::start();
-    let worker = Worker::start("worker", redis.port, &[]);
+    let redis = Store::start();
+    let worker = Worker::start("worker", redis.0.port(), &[]);
     wait_for("all locks", || (worker.works_on() == 4).then_some(()));
-    let _: () = redis
-        .connection
-        .set_ex(key("users"), "another-00000000-0000-0000-0000-000000000000", 2)
-        .expect("set");
+    redis.ask(&[
+        "SET",
+        &key("users"),
+        "another-00000000-0000-0000-0000-000000000000",
+        "EX",
+        "2",
+    ]);
     wait_for("the work on it to stop", || {
         (worker.works_on() == 3).then_some(())
     });
@@ -266,11 +248,11 @@ fn work_stops_when_a_lock_is_lost_and_the_lock_is_tried_again() {
 
 #[test]
 fn without_renewal_the_locks_expire_and_are_not_tried_again_by_the_same_process() {
-    let mut redis = Redis::start();
-    let hung = Worker::start("hung", redis.port, &[]);
+    let redis = Store::start();
+    let hung = Worker::start("hung", redis.0.port(), &[]);
     let off = Worker::start(
         "off",
-        redis.port,
+        redis.0.port(),
         &[("COLLECTIONS", "extra"), ("LOCK_RENEWAL", "off")],
     );
     wait_for("all locks", || {
@@ -286,11 +268,10 @@ fn without_renewal_the_locks_expire_and_are_not_tried_again_by_the_same_process(
         );
     }
     wait_for("the locks to be gone", || {
-        let keys: Vec<String> = redis.connection.keys("*").expect("an answer");
-        keys.is_empty().then_some(())
+        redis.ask(&["KEYS", "*"]).is_empty().then_some(())
     });
     // One retry interval later they are still free, and another instance takes them.
-    let _heir = Worker::start("heir", redis.port, &[]);
+    let _heir = Worker::start("heir", redis.0.port(), &[]);
     wait_for("another to hold all", || {
         (redis.held_by("heir").len() == 4).then_some(())
     });
@@ -311,7 +292,7 @@ fn redis_may_come_late_and_a_bad_setting_is_named() {
     wait_for("a complaint", || {
         worker.log().contains("no Redis yet").then_some(())
     });
-    let mut redis = Redis::start_on(port);
+    let redis = Store::start_on(port);
     wait_for("all locks", || (redis.held_by("early").len() == 4).then_some(()));
     assert_eq!(worker.page("/readyz").map(|(status, _)| status), Some(200));
 
