@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::binaries::{Binaries, KWOK};
@@ -18,7 +19,7 @@ use crate::{Component, Error, Options, ports};
 const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// The group that Kubernetes never refuses anything.
-const ADMINISTRATORS: Option<&str> = Some("system:masters");
+pub(crate) const ADMINISTRATORS: Option<&str> = Some("system:masters");
 
 /// Where the control plane listens and which addresses it hands out.
 #[derive(Debug, Clone)]
@@ -41,7 +42,7 @@ impl Network {
 }
 
 /// A control plane that is ready.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ControlPlane {
     pub(crate) kubectl: Kubectl,
     pub(crate) server: SocketAddr,
@@ -334,7 +335,7 @@ impl Starter<'_> {
 }
 
 /// One request without TLS, for readiness only.
-fn http_get(server: SocketAddr, path: &str) -> std::io::Result<String> {
+pub(crate) fn http_get(server: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(

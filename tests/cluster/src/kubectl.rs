@@ -4,11 +4,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 use crate::wait::Probe;
 use crate::{Error, tools};
 
 /// `kubectl` with the credentials of a cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,

@@ -33,9 +33,29 @@
 //! # }
 //! ```
 //!
+//! With root privileges, a cluster can have a real node, with containerd, kubelet, kube-proxy and CoreDNS. All of it
+//! lives in namespaces of its own, so that the kernel cleans up after it. Images come from local files.
+//!
+//! ```no_run
+//! use lockstep_cluster::{Cluster, Image, Options};
+//!
+//! # fn main() -> Result<(), lockstep_cluster::Error> {
+//! let cluster = Cluster::start(&Options::node())?;
+//! cluster.load_image(&Image::redis("lockstep.dev/redis:dev")?)?;
+//! let operator = Image::new("lockstep.dev/lockstep:dev")
+//!     .program("target/release/lockstep".as_ref(), "/lockstep")?
+//!     .entrypoint(["/lockstep"]);
+//! cluster.load_image(&operator)?;
+//! cluster.kubectl(&["apply", "--filename=manifests"])?;
+//! let pid = cluster.container_pid("default", "worker-0", "worker")?;
+//! println!("kill -9 {pid}; names resolve at {}", cluster.dns_address()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Code map
-//! - [`Cluster`] (`cluster`) puts together `control_plane` and `kubectl`.
-//! - [`Redis`] and [`Dns`] stand alone.
+//! - [`Cluster`] (`cluster`) puts together `control_plane`, `kubectl`, and for a real node `namespaces` and `node`.
+//! - [`Image`] writes images; [`Redis`] and [`Dns`] stand alone.
 //! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the machine
 //!   has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
 
@@ -46,7 +66,10 @@ mod cluster;
 mod control_plane;
 mod dns;
 mod error;
+mod image;
 mod kubectl;
+mod namespaces;
+mod node;
 mod ports;
 mod processes;
 mod progress;
@@ -57,4 +80,5 @@ mod wait;
 pub use cluster::{Cluster, Component, Options, Profile};
 pub use dns::Dns;
 pub use error::Error;
+pub use image::Image;
 pub use redis::{Redis, RedisOptions};

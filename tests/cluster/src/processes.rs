@@ -160,7 +160,7 @@ impl Supervisor {
     }
 
     pub(crate) fn log_path(&self, name: &str) -> PathBuf {
-        self.folder.join("logs").join(format!("{name}.log"))
+        log_path(&self.folder, name)
     }
 
     /// The last lines of a process's log.
@@ -299,6 +299,11 @@ impl Drop for Supervisor {
             let _ = output.read_to_end(&mut Vec::new());
         }
     }
+}
+
+/// Where a process of a supervisor with this folder logs to.
+pub(crate) fn log_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join("logs").join(format!("{name}.log"))
 }
 
 fn not_running(name: &str) -> Error {
