@@ -1,96 +1,75 @@
-//! A real redis-server per test, and observers that are asked until they show what is waited for.
+//! What the observer's tests share: a client for what a holder or an administrator does, and a view that asks the
+//! observers until they show what is waited for.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lockstep::domain::locks::{Key, KeyState, Link, Observation};
+use lockstep::domain::locks::{Hold, Key, KeySnapshot, KeyState, Link, Observation, Trouble};
 use lockstep::observer::{Changes, EndpointRules, Observers, Secret, Settings, Target, WorkloadKey};
+use lockstep_cluster::{Redis, RedisOptions};
 
 /// Longest wait for anything that should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A redis-server of its own, without persistence; killed on drop.
-pub(crate) struct Redis {
-    child: Child,
-    pub(crate) port: u16,
-    options: Vec<String>,
+pub(crate) fn redis() -> Redis {
+    redis_with(&[])
 }
 
-impl Redis {
-    pub(crate) fn start(options: &[&str]) -> Self {
-        let port = free_port();
-        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        let redis = Self { child: spawn(port, &options), port, options };
-        redis.wait();
-        redis
+pub(crate) fn redis_with(args: &[&str]) -> Redis {
+    let args = args.iter().map(ToString::to_string).collect();
+    Redis::start(RedisOptions {
+        args,
+        ..RedisOptions::default()
+    })
+    .expect("Redis starts")
+}
+
+/// A blocking client as the default user.
+pub(crate) struct Client(redis::Connection);
+
+impl Client {
+    pub(crate) fn of(redis: &Redis) -> Self {
+        Self(
+            redis::Client::open(redis.url())
+                .unwrap()
+                .get_connection()
+                .unwrap(),
+        )
     }
 
-    /// A blocking connection as the default user.
-    pub(crate) fn client(&self) -> redis::Connection {
-        redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap().get_connection().unwrap()
-    }
-
-    pub(crate) fn command(&self, words: &[&str]) -> redis::Value {
-        let mut command = redis::cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(*word);
+    pub(crate) fn run<T: redis::FromRedisValue>(&mut self, line: &str) -> T {
+        let mut words = line.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
         }
-        command.query(&mut self.client()).unwrap()
+        command
+            .query(&mut self.0)
+            .unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    pub(crate) fn stop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn pipeline(&mut self, pipeline: &redis::Pipeline) {
+        pipeline.exec(&mut self.0).unwrap();
     }
 
-    pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.options);
-        self.wait();
+    /// The CLIENT LIST lines of the other clients.
+    pub(crate) fn others(&mut self) -> Vec<String> {
+        let own: i64 = self.run("CLIENT ID");
+        let list: String = self.run("CLIENT LIST");
+        list.lines()
+            .filter(|line| !line.starts_with(&format!("id={own} ")))
+            .map(str::to_owned)
+            .collect()
     }
 
-    pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+    /// How often a command was called.
+    pub(crate) fn calls(&mut self, command: &str) -> u64 {
+        let stats: String = self.run("INFO commandstats");
+        let prefix = format!("cmdstat_{command}:calls=");
+        stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok())
+            .unwrap_or(0)
     }
-
-    /// The CLIENT LIST lines of other clients than the asking one.
-    pub(crate) fn other_clients(&self) -> Vec<String> {
-        let mut client = self.client();
-        let own: i64 = redis::cmd("CLIENT").arg("ID").query(&mut client).unwrap();
-        let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut client).unwrap();
-        list.lines().filter(|line| !line.starts_with(&format!("id={own} "))).map(str::to_owned).collect()
-    }
-
-    fn wait(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < deadline, "redis-server did not start");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(port: u16, options: &[String]) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .args(options)
-        .current_dir(std::env::temp_dir())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server is installed")
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 pub(crate) fn settings() -> Settings {
@@ -102,10 +81,14 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-pub(crate) fn target(port: u16) -> Target {
+pub(crate) fn target(redis: &Redis) -> Target {
+    target_at(&redis.address().to_string(), redis.port())
+}
+
+pub(crate) fn target_at(host: &str, port: u16) -> Target {
     Target {
         namespace: "shop".into(),
-        host: "127.0.0.1".into(),
+        host: host.into(),
         port,
         database: 0,
         username: None,
@@ -113,16 +96,21 @@ pub(crate) fn target(port: u16) -> Target {
     }
 }
 
+pub(crate) fn as_user(mut target: Target, name: &str, password: &str) -> Target {
+    target.username = Some(Secret::new(name));
+    target.password = Some(Secret::new(password));
+    target
+}
+
 pub(crate) fn key(name: &str) -> Key {
     name.as_bytes().into()
 }
 
 pub(crate) fn who(name: &str) -> WorkloadKey {
-    WorkloadKey { namespace: "shop".into(), name: name.into() }
-}
-
-pub(crate) fn secret(text: &str) -> Option<Secret> {
-    Some(Secret::new(text))
+    WorkloadKey {
+        namespace: "shop".into(),
+        name: name.into(),
+    }
 }
 
 /// One workload's view of one endpoint.
@@ -135,15 +123,29 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn new(target: Target, keys: &[&str]) -> Self {
-        let (observers, changes) = Observers::new(settings());
-        Self { observers, changes, target, keys: keys.iter().map(|name| key(name)).collect() }
+        Self::with(settings(), target, keys)
+    }
+
+    pub(crate) fn with(settings: Settings, target: Target, keys: &[&str]) -> Self {
+        let (observers, changes) = Observers::new(settings);
+        Self {
+            observers,
+            changes,
+            target,
+            keys: keys.iter().map(|name| key(name)).collect(),
+        }
     }
 
     pub(crate) fn now(&self) -> Observation {
-        self.observers.observe(&who("w"), self.target.clone(), self.keys.clone())
+        self.observers
+            .observe(&who("w"), self.target.clone(), self.keys.clone())
     }
 
-    /// Asks until `wanted` says yes, only ever after something was announced: what is never announced is never seen.
+    pub(crate) fn first(&self) -> KeySnapshot {
+        self.now().keys.swap_remove(0)
+    }
+
+    /// Asks until `wanted` says yes, and only after something was announced: a change that isn't is never seen.
     pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Observation) -> bool) -> Observation {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -151,29 +153,69 @@ impl View {
             if wanted(&seen) {
                 return seen;
             }
-            if tokio::time::timeout_at(deadline, self.changes.recv()).await.is_err() {
+            if tokio::time::timeout_at(deadline, self.changes.recv())
+                .await
+                .is_err()
+            {
                 panic!("not seen in time: {what}; last {seen:?}");
             }
         }
     }
 
     pub(crate) async fn up(&mut self) -> Observation {
-        self.until("a link", |seen| matches!(seen.link, Link::Up { .. })).await
+        self.until("a link", |seen| matches!(seen.link, Link::Up { .. }))
+            .await
+    }
+
+    pub(crate) async fn down(&mut self) -> Trouble {
+        let seen = self.until("trouble", |seen| trouble(&seen.link).is_some()).await;
+        trouble(&seen.link).unwrap()
     }
 
     /// Waits until the first key is held by `value`.
-    pub(crate) async fn held_by(&mut self, value: &str) -> Observation {
-        self.until(value, |seen| holder(&seen.keys[0].state) == Some(value.as_bytes())).await
+    pub(crate) async fn held_by(&mut self, value: &str) -> Hold {
+        let seen = self
+            .until(value, |seen| {
+                hold(&seen.keys[0]).is_some_and(|hold| *hold.value.0 == *value.as_bytes())
+            })
+            .await;
+        hold(&seen.keys[0]).unwrap().clone()
     }
 
-    pub(crate) async fn absent(&mut self) -> Observation {
-        self.until("absence", |seen| matches!(seen.keys[0].state, KeyState::Absent { .. })).await
+    /// Waits until nobody holds the first key.
+    pub(crate) async fn absent(&mut self) -> KeySnapshot {
+        self.until("absence", |seen| {
+            matches!(seen.keys[0].state, KeyState::Absent { .. })
+        })
+        .await
+        .keys
+        .swap_remove(0)
     }
 }
 
-pub(crate) fn holder(state: &KeyState) -> Option<&[u8]> {
-    match state {
-        KeyState::Held(hold) => Some(&hold.value.0),
+pub(crate) fn hold(key: &KeySnapshot) -> Option<&Hold> {
+    match &key.state {
+        KeyState::Held(hold) => Some(hold),
         _ => None,
+    }
+}
+
+pub(crate) fn trouble(link: &Link) -> Option<Trouble> {
+    match link {
+        Link::Up { .. } => None,
+        Link::Connecting { trouble, .. } => *trouble,
+        Link::Down { trouble, .. } => Some(*trouble),
+    }
+}
+
+/// Waits for what is not announced, such as a renewal.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not seen in time: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

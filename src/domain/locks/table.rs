@@ -6,6 +6,10 @@
 //! again is the same hold, but is [`KeyState::Unknown`] to the outside until an answer of the new connection.
 
 mod entry;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

@@ -83,6 +83,11 @@ impl Entry {
         !self.current && self.refused.is_none()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     pub(super) fn refusal(&self) -> Option<(Trouble, Mono)> {
         self.refused
     }
