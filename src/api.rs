@@ -1,9 +1,12 @@
 //! The resource: `lockstep.dev/v1alpha1`, kind `CoordinatedWorkload`. Types and schema rules, no behaviour. Pure.
 
 pub mod conditions;
+mod crd;
+mod schema;
 pub mod spec;
 pub mod status;
 
+pub use crd::{crd, crd_yaml};
 pub use spec::{CoordinatedWorkload, CoordinatedWorkloadSpec};
 pub use status::CoordinatedWorkloadStatus;
 

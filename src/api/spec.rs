@@ -1,70 +1,205 @@
-//! `spec`: what a user writes. Field names of built-in APIs keep their name, type and meaning.
+//! `spec`: what a user writes. Field names of built-in APIs keep their name, type and meaning. Pure.
+//!
+//! The doc comments of the fields are what `kubectl explain` prints; the rules (CEL) hold everything that can be checked
+//! without the cluster, and say what to do.
+
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema copies each struct, with its visibility, into a function"
+)]
+
+mod duration;
+mod locks;
+mod redis;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use duration::{Duration, InvalidDuration};
+pub use locks::{
+    Balance, Dialect, ForeignHolders, Hold, HolderRule, HolderSource, HolderSourceType, LockSet, OwnerMatch,
+    OwnerMatchType, Readiness, Registry, ScoreUnit,
+};
+pub use redis::{CaSource, Endpoints, KeySelector, Redis, SecretSource, Sentinel, Tls};
+
+use super::{schema, status::CoordinatedWorkloadStatus};
+
 /// A part of a built-in API that is carried as it was written, so that no field is lost that these types don't know.
 pub type Verbatim = Map<String, Value>;
 
-/// Desired state of a workload whose replicas coordinate through locks in Redis.
-#[derive(CustomResource, Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// What is wanted: the workload, how it scales, and the locks through which its replicas coordinate.
+#[derive(CustomResource, Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[kube(
     group = "lockstep.dev",
     version = "v1alpha1",
     kind = "CoordinatedWorkload",
     namespaced,
-    status = "crate::api::status::CoordinatedWorkloadStatus",
+    status = "CoordinatedWorkloadStatus",
     shortname = "cwl",
     category = "lockstep",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A workload whose replicas coordinate through locks in Redis. Lockstep makes a Deployment, a HorizontalPodAutoscaler, a PodDisruptionBudget and a NetworkPolicy of the same name from it, watches the locks that the pods hold, and says in status which lock is in which pod's hands and whether that is as it should be.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "Whether this spec runs: the children are as wanted, the rollout is done, the workload is available",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Pods",
+        type_ = "string",
+        description = "Ready and wanted pods",
+        json_path = ".status.summary.pods"
+    ),
+    printcolumn(
+        name = "Locks",
+        type_ = "string",
+        description = "Continuous locks in good hands, and declared",
+        json_path = ".status.summary.locks"
+    ),
+    printcolumn(
+        name = "Spread",
+        type_ = "string",
+        description = "Locks held per live pod, largest first",
+        json_path = ".status.summary.spread"
+    ),
+    printcolumn(
+        name = "Balanced",
+        type_ = "string",
+        description = "Whether no pod holds more than its share of the locks",
+        json_path = r#".status.conditions[?(@.type=="LocksBalanced")].status"#
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        description = "What needs attention first",
+        json_path = ".status.summary.problem"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        description = "What Ready says",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
+    printcolumn(
+        name = "Store",
+        type_ = "string",
+        description = "How changes of the locks are learned",
+        json_path = ".status.store.mode",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Min",
+        type_ = "integer",
+        description = "Fewest replicas when autoscaling",
+        json_path = ".spec.autoscaling.minReplicas",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Max",
+        type_ = "integer",
+        description = "Most replicas when autoscaling",
+        json_path = ".spec.autoscaling.maxReplicas",
+        priority = 1
+    ),
+    validation = (
+        "self.metadata.name.size() <= 46",
+        "metadata.name must have at most 46 characters: the names of the pods are made from it and keep their form only then"
+    ),
+    validation = (
+        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must be a DNS-1035 label, since every child has this name: lower-case letters, digits and '-', with a letter first and no '-' last"
+    )
+)]
+#[x_kube(
+    validation = (
+        "self.?progressDeadlineSeconds.orValue(600) > self.?minReadySeconds.orValue(0)",
+        "progressDeadlineSeconds (600 unless given) must be greater than minReadySeconds: no rollout could finish in time"
+    ),
+    validation = (
+        "!has(self.disruptionBudget) || !has(self.disruptionBudget.minAvailable) || !self.disruptionBudget.?enabled.orValue(true) || self.disruptionBudget.?allowBlocking.orValue(false) || self.?autoscaling.?mode.orValue('Managed') == 'External' || [self.?autoscaling.?minReplicas.orValue(self.?replicas.orValue(0))].all(wanted, wanted < 1 || (type(self.disruptionBudget.minAvailable) == int ? self.disruptionBudget.minAvailable < wanted : !self.disruptionBudget.minAvailable.matches('^[0-9]{1,3}%$') || (int(self.disruptionBudget.minAvailable.replace('%', '')) * wanted + 99) / 100 < wanted))",
+        "disruptionBudget.minAvailable allows no eviction while the workload has its wanted minimum of pods (autoscaling.minReplicas, else replicas), so that draining a node would hang: lower it, use maxUnavailable, or accept that with allowBlocking: true"
+    ),
+    validation = (
+        "!has(self.locks) || self.locks.size() == 0 || has(self.redis)",
+        "locks need redis, which says where they are"
+    ),
+    validation = (
+        "!has(self.locks) || self.locks.map(set, set.?names.orValue([]).size()).sum() <= 2000",
+        "all sets of locks together may declare at most 2000 names"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CoordinatedWorkloadSpec {
-    /// Wanted replicas while nothing autoscales. Absent: 1 at creation, afterwards not Lockstep's.
+    /// Wanted replicas while nothing autoscales. There is no default: left out, the Deployment begins with 1, and from
+    /// then on the number is not Lockstep's, as in a Deployment manifest without it. With `autoscaling` it is the count
+    /// to begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
-    /// PodTemplateSpec of core/v1.
+    /// The pods: a `PodTemplateSpec` of core/v1, whole. No selector is needed: Lockstep adds its own label and selects by
+    /// that. Fields that this cluster's Deployment doesn't know are answered in its own words (Stalled,
+    /// `InvalidPodTemplate`).
+    #[schemars(schema_with = "schema::pod_template")]
     pub template: Verbatim,
-    /// DeploymentStrategy of apps/v1.
+    /// How pods are replaced: the `DeploymentStrategy` of apps/v1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::deployment_strategy")]
     pub strategy: Option<Verbatim>,
-    /// As in apps/v1, seconds.
+    /// Seconds that a new pod must be ready before it counts as available, as in apps/v1; 0 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub min_ready_seconds: Option<i32>,
-    /// As in apps/v1, seconds.
+    /// Seconds without progress after which a rollout counts as failed, as in apps/v1; 600 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub progress_deadline_seconds: Option<i32>,
-    /// As in apps/v1.
+    /// Old `ReplicaSets` that are kept, as in apps/v1; 10 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub revision_history_limit: Option<i32>,
-    /// Autoscaling of the replicas.
+    /// Autoscaling of the replicas; none when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// Disruption budget; on by default.
+    /// How many pods may be evicted at a time. Left out: one (`maxUnavailable: 1`), and pods that are not healthy always
+    /// (`unhealthyPodEvictionPolicy: AlwaysAllow`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
-    /// Network policy; on by default.
+    /// Who may talk to the pods, and to whom they may talk. Left out: everything from pods of the same namespace, the
+    /// declared ports from anywhere, and no restriction on what the pods reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,
-    /// Service; none by default.
+    /// A Service for the pods; none when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// What Lockstep adds to the pods.
+    /// What Lockstep adds to the pods unless the template says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_defaults: Option<PodDefaults>,
-    /// Where the locks are.
+    /// Where the locks are. Lockstep only reads there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,
-    /// Lock sets, keyed by name.
+    /// Sets of locks, by name, at most 16: an application often has a leader lock and collection locks and job locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub locks: Vec<LockSet>,
-    /// Change nothing, keep observing and reporting.
+    /// True: nothing is changed in the cluster, while observing and reporting go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What to do with an object of the same name that Lockstep did not make.
+    /// What happens when there is an object of a child's name that Lockstep did not make. `Fail` (default): it is left
+    /// alone and named in status (Stalled, `NameConflict`). `Adopt`: it is taken over, unless it has another controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_policy: Option<ConflictPolicy>,
 }
@@ -79,101 +214,166 @@ pub enum AutoscalingMode {
     External,
 }
 
-/// A HorizontalPodAutoscaler's fields, with shorthands.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// Autoscaling of the replicas.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(
+    validation = (
+        "self.?mode.orValue('Managed') != 'External' || !(has(self.minReplicas) || has(self.maxReplicas) || has(self.metrics) || has(self.behavior) || has(self.targetCPUUtilizationPercentage) || has(self.targetMemoryUtilizationPercentage))",
+        "with mode: External something else decides on the replicas: leave out all other fields of autoscaling"
+    ),
+    validation = (
+        "self.?mode.orValue('Managed') != 'Managed' || has(self.maxReplicas)",
+        "autoscaling needs maxReplicas; or mode: External, if something else scales the Deployment"
+    ),
+    validation = (
+        "!has(self.maxReplicas) || self.?minReplicas.orValue(1) <= self.maxReplicas",
+        "minReplicas must not be greater than maxReplicas"
+    ),
+    validation = (
+        "!has(self.metrics) || self.metrics.size() == 0 || !(has(self.targetCPUUtilizationPercentage) || has(self.targetMemoryUtilizationPercentage))",
+        "targetCPUUtilizationPercentage and targetMemoryUtilizationPercentage stand for metrics: give these or metrics, not both"
+    )
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Autoscaling {
-    /// Managed or External.
+    /// `Managed` (default): Lockstep makes a HorizontalPodAutoscaler. `External`: something else owns the Deployment's
+    /// replicas (a HorizontalPodAutoscaler of your own, KEDA); all other fields are left out then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<AutoscalingMode>,
-    /// As in autoscaling/v2.
+    /// Fewest replicas, as in autoscaling/v2; 1 by default. Equal to `maxReplicas`: no autoscaler is made and the
+    /// replicas are fixed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub min_replicas: Option<i32>,
-    /// As in autoscaling/v2; required with mode Managed.
+    /// Most replicas, as in autoscaling/v2. Replicas beyond the Continuous locks only stand by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_replicas: Option<i32>,
-    /// As in autoscaling/v2.
+    /// What is scaled on: `MetricSpecs` of autoscaling/v2. Left out together with the shorthands: that API's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::metrics")]
     pub metrics: Option<Vec<Verbatim>>,
-    /// As in autoscaling/v2.
+    /// How fast it scales: the `HorizontalPodAutoscalerBehavior` of autoscaling/v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::behavior")]
     pub behavior: Option<Verbatim>,
-    /// Shorthand for a Resource metric on CPU utilization, percent, when `metrics` is absent.
-    #[serde(default, rename = "targetCPUUtilizationPercentage", skip_serializing_if = "Option::is_none")]
+    /// Shorthand for a metric: average CPU use of the pods, in percent of what their containers request. Only without
+    /// `metrics`.
+    #[serde(
+        default,
+        rename = "targetCPUUtilizationPercentage",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(range(min = 1))]
     pub target_cpu_utilization_percentage: Option<i32>,
-    /// Shorthand for a Resource metric on memory utilization, percent, when `metrics` is absent.
+    /// Shorthand for a metric: average memory use of the pods, in percent of what their containers request. Only without
+    /// `metrics`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub target_memory_utilization_percentage: Option<i32>,
 }
 
-/// A PodDisruptionBudget's fields.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// A PodDisruptionBudget.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(
+    validation = (
+        "!(has(self.minAvailable) && has(self.maxUnavailable))",
+        "give minAvailable or maxUnavailable, not both"
+    ),
+    validation = (
+        "!has(self.minAvailable) || (type(self.minAvailable) == int ? self.minAvailable >= 0 : self.minAvailable.matches('^(100|[0-9]{1,2})%$'))",
+        "minAvailable must be a number of pods such as 1, or a percentage such as \"50%\""
+    ),
+    validation = (
+        "!has(self.maxUnavailable) || (type(self.maxUnavailable) == int ? self.maxUnavailable >= 0 : self.maxUnavailable.matches('^(100|[0-9]{1,2})%$'))",
+        "maxUnavailable must be a number of pods such as 1, or a percentage such as \"50%\""
+    )
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DisruptionBudget {
     /// Whether there is a budget; true by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// As in policy/v1.
+    /// Pods that must stay available in an eviction, as in policy/v1: a number or a percentage (rounded up). Refused
+    /// when it leaves no eviction at the wanted minimum of pods, unless `allowBlocking` is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_available: Option<IntOrString>,
-    /// As in policy/v1; 1 when neither is given.
+    /// Pods that may be unavailable after an eviction, as in policy/v1: a number or a percentage (rounded up). 1 when
+    /// neither is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrString>,
-    /// As in policy/v1; `AlwaysAllow` by default.
+    /// When pods that are not healthy may be evicted, as in policy/v1: `AlwaysAllow` (default here, so that a broken
+    /// workload never blocks a drain) or `IfHealthyBudget`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["AlwaysAllow", "IfHealthyBudget"]))]
     pub unhealthy_pod_eviction_policy: Option<String>,
-    /// Accept a `minAvailable` that leaves no eviction.
+    /// True: accept a `minAvailable` that leaves no eviction, and with it that draining a node waits for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_blocking: Option<bool>,
 }
 
-/// A NetworkPolicy's rules.
+/// A NetworkPolicy. Whether it is enforced depends on the cluster's network plugin.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPolicy {
     /// Whether there is a policy; true by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// NetworkPolicyIngressRules of networking/v1; replace the default ingress.
+    /// Who may reach the pods: `NetworkPolicyIngressRules` of networking/v1. They replace the default, which is every port
+    /// from pods of the same namespace and the declared ports from anywhere; an empty list lets nobody in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::ingress_rules")]
     pub ingress: Option<Vec<Verbatim>>,
-    /// NetworkPolicyEgressRules of networking/v1; DNS and Redis are added.
+    /// What the pods may reach: `NetworkPolicyEgressRules` of networking/v1. DNS and the ports of Redis in this spec are
+    /// added. Left out: not restricted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::egress_rules")]
     pub egress: Option<Vec<Verbatim>>,
 }
 
-/// A Service's fields.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// A Service for the pods.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = (
+    "has(self.ports) && self.ports.size() > 0",
+    "service needs at least one entry in ports"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
-    /// As in core/v1.
+    /// Kind of Service, as in core/v1; `ClusterIP` by default.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["ClusterIP", "NodePort", "LoadBalancer"]))]
     pub type_: Option<String>,
-    /// As in core/v1.
+    /// `ServicePorts` of core/v1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::service_ports")]
     pub ports: Vec<Verbatim>,
-    /// As in core/v1.
+    /// Whether a client stays with a pod, as in core/v1; `None` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["None", "ClientIP"]))]
     pub session_affinity: Option<String>,
-    /// As in core/v1.
+    /// For how long: the `SessionAffinityConfig` of core/v1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::session_affinity_config")]
     pub session_affinity_config: Option<Verbatim>,
-    /// As in core/v1.
+    /// How traffic from outside reaches the pods, as in core/v1; `Cluster` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["Cluster", "Local"]))]
     pub external_traffic_policy: Option<String>,
     /// Annotations of the Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<std::collections::BTreeMap<String, String>>,
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 /// What Lockstep adds to every pod unless the template says otherwise.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodDefaults {
-    /// POD_NAME, POD_NAMESPACE and POD_UID first in every container's env; true by default.
+    /// Whether `POD_NAME`, `POD_NAMESPACE` and `POD_UID` are put first into the environment of every container that doesn't
+    /// set them itself, so that other variables can refer to them; true by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<bool>,
-    /// Spread by hostname, ScheduleAnyway; true by default.
+    /// Whether the pods are spread over the nodes (by hostname, `ScheduleAnyway`) if the template has no
+    /// topologySpreadConstraints of its own; true by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology_spread: Option<bool>,
 }
@@ -186,340 +386,4 @@ pub enum ConflictPolicy {
     Fail,
     /// Take it over, unless another controller owns it.
     Adopt,
-}
-
-/// A key of a Secret or ConfigMap of the resource's own namespace.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeySelector {
-    /// Name of the object.
-    pub name: String,
-    /// Key in its data.
-    pub key: String,
-}
-
-/// A value that is read from a Secret.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretSource {
-    /// The Secret's key.
-    pub secret_key_ref: KeySelector,
-}
-
-/// A value that is read from a Secret or a ConfigMap.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CaSource {
-    /// The Secret's key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_key_ref: Option<KeySelector>,
-    /// The ConfigMap's key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_key_ref: Option<KeySelector>,
-}
-
-/// Where the locks are: exactly one of `url`, `urlFrom`, `sentinel`, `cluster`, `quorum`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Redis {
-    /// `redis://host:port` or `rediss://host:port`, without user info, path or query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// The same from a Secret; user info is allowed there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_from: Option<SecretSource>,
-    /// A master behind Sentinels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sentinel: Option<Sentinel>,
-    /// A Redis Cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<Endpoints>,
-    /// Independent servers that hold each lock by majority (Redlock).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quorum: Option<Endpoints>,
-    /// ACL user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username_from: Option<SecretSource>,
-    /// Password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_from: Option<SecretSource>,
-    /// TLS; its presence turns TLS on where there is no scheme.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
-    /// Number of the logical database; 0 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<i32>,
-}
-
-/// A master behind Sentinels.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Sentinel {
-    /// Name of the master as the Sentinels know it.
-    pub master_name: String,
-    /// `host:port` of each Sentinel.
-    pub endpoints: Vec<String>,
-    /// ACL user of the Sentinels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username_from: Option<SecretSource>,
-    /// Password of the Sentinels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_from: Option<SecretSource>,
-    /// TLS towards the Sentinels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
-}
-
-/// A list of servers.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Endpoints {
-    /// `host:port` of each server.
-    pub endpoints: Vec<String>,
-}
-
-/// TLS settings; the server is always verified.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tls {
-    /// Certificate authorities, PEM; absent: the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_from: Option<CaSource>,
-    /// A Secret of type kubernetes.io/tls with the client's certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificate_secret_name: Option<String>,
-    /// Name that the server's certificate must carry; absent: the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<String>,
-}
-
-/// A set of locks with common settings.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LockSet {
-    /// Name of the set, a DNS label.
-    pub name: String,
-    /// Whether somebody must hold the locks at all times.
-    pub hold: Hold,
-    /// Names of the declared locks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
-    /// What stands before a name in Redis; absent: the dialect's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_prefix: Option<String>,
-    /// What stands behind a name in Redis; absent: the dialect's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_suffix: Option<String>,
-    /// Also watch undeclared locks under the prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub discover: Option<bool>,
-    /// The lock library.
-    pub dialect: Dialect,
-    /// Where the holder is and whom it names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<HolderRule>,
-    /// The library's lifetime of a lock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Duration>,
-    /// How often the library renews.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renew_interval: Option<Duration>,
-    /// How often the library tries to take a lock that it does not hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_interval: Option<Duration>,
-    /// How long a Continuous lock may be unheld before that is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unheld_grace: Option<Duration>,
-    /// Longest acceptable hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_hold: Option<Duration>,
-    /// Intermittent: taken once per this period.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Duration>,
-    /// How evenly the pods should hold the locks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub balance: Option<Balance>,
-    /// Whether others share these locks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub foreign_holders: Option<ForeignHolders>,
-    /// Whether unheld or unobserved locks make Ready False.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness: Option<Readiness>,
-}
-
-/// A GEP-2257 duration such as `30s` or `1h30m`.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct Duration(pub String);
-
-/// Whether somebody must hold a lock at all times.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum Hold {
-    /// Somebody must hold it at all times.
-    Continuous,
-    /// Taken while there is work.
-    Intermittent,
-}
-
-/// The lock libraries that Lockstep knows.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names of the libraries")]
-pub enum Dialect {
-    Rigatoni,
-    Redlock,
-    Bull,
-    BullMQ,
-    Redisson,
-    ShedLock,
-    SpringIntegration,
-    DistributedLockNet,
-    RedisPy,
-    RedBeat,
-    Laravel,
-    Custom,
-}
-
-/// Where the holder is (Custom) and whom it names.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HolderRule {
-    /// Where the holder is; a string value by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<HolderSource>,
-    /// Anchored pattern with the named groups `owner`, `holder`, `since`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pattern: Option<String>,
-    /// What of a pod `owner` is; its name by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub matches: Option<OwnerMatch>,
-    /// A registry from holder to pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub registry: Option<Registry>,
-    /// Container whose restarts count; the first by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-}
-
-/// Where the holder is.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HolderSource {
-    /// Kind of the place.
-    #[serde(rename = "type")]
-    pub type_: HolderSourceType,
-    /// Fields or members to pass over (HashField, SortedSetMember).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ignore: Vec<String>,
-    /// JSON pointer (JsonPointer).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pointer: Option<String>,
-    /// Key beside the lock, `{name}` stands for the lock's name (SiblingKey, SiblingField).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Field of that key (SiblingField).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// Unit of the scores (SortedSetMember).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub score_unit: Option<ScoreUnit>,
-}
-
-/// Kind of place where a holder is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "Redis' own terms")]
-pub enum HolderSourceType {
-    #[default]
-    StringValue,
-    HashField,
-    JsonPointer,
-    SortedSetMember,
-    SetMember,
-    SiblingKey,
-    SiblingField,
-}
-
-/// Unit of a sorted set's scores.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "units")]
-pub enum ScoreUnit {
-    Seconds,
-    Milliseconds,
-}
-
-/// What of a pod an owner is.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OwnerMatch {
-    /// Kind of the match.
-    #[serde(rename = "type")]
-    pub type_: OwnerMatchType,
-    /// Key of the label or annotation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-}
-
-/// What of a pod an owner is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "Kubernetes' own terms")]
-pub enum OwnerMatchType {
-    #[default]
-    PodName,
-    PodUID,
-    PodIP,
-    Label,
-    Annotation,
-}
-
-/// A key that maps a holder to a pod.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Registry {
-    /// Key; `{holder}` stands for the holder.
-    pub key: String,
-    /// Field of a hash; `{holder}` stands for the holder. Absent: the key is a string.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-}
-
-/// How evenly the pods should hold the locks.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Balance {
-    /// True by default for Continuous sets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// Locks above the ideal that are still fine; 1 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<i32>,
-    /// Multiple of the mean that is still fine; 2 by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ratio: Option<f64>,
-    /// A limit that replaces slack and ratio.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_per_instance: Option<i32>,
-    /// How long before it is said; max(2 × ttl, 2 min), at most 10 min, by default.
-    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    pub for_: Option<Duration>,
-    /// How long a pod must be Ready before it counts; 60 s by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warm_up: Option<Duration>,
-}
-
-/// Whether others share these locks.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum ForeignHolders {
-    /// A foreign holder is a finding.
-    #[default]
-    Report,
-    /// Others share these locks.
-    Expected,
-}
-
-/// Whether unheld or unobserved locks make Ready False.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum Readiness {
-    /// They don't.
-    #[default]
-    Advisory,
-    /// They do.
-    Required,
 }

@@ -1,21 +1,30 @@
-//! `status`: what Lockstep says.
+//! `status`: what Lockstep says. Pure.
+//!
+//! Every list and string is bounded, here for the apiserver and by the writer for real: a status that breaks a bound is
+//! not stored at all, so the bounds here leave room.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
+
 /// Observed state of a `CoordinatedWorkload`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoordinatedWorkloadStatus {
-    /// Conditions, by type.
+    /// Conditions, by type. Ready: this spec runs. Reconciling and Stalled: why it doesn't yet, or won't. Suspended.
+    /// Available, `ScalingActive`, `DisruptionsAllowed`: the children's own verdicts. `StoreReachable` and `StoreSafe`: Redis.
+    /// `LocksHeld` and `LocksBalanced`: the locks.
     #[serde(default)]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Generation that this status speaks of; −1 before the first.
+    /// Generation of the spec that this status speaks of; −1 before the first.
     #[serde(default = "never_observed")]
     pub observed_generation: i64,
     /// Label selector of the pods, in its string form, for `/scale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub selector: Option<String>,
     /// Replicas of the Deployment.
     #[serde(default)]
@@ -34,9 +43,11 @@ pub struct CoordinatedWorkloadStatus {
     pub summary: Option<Summary>,
     /// The objects made for this resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub children: Vec<Child>,
     /// Advice that never rejects, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
     pub advisories: Vec<Advisory>,
     /// How the store is observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +57,7 @@ pub struct CoordinatedWorkloadStatus {
     pub locks: Option<Locks>,
     /// The last 10 losses, failovers and outages, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
     pub recent: Vec<Incident>,
 }
 
@@ -78,12 +90,16 @@ impl Default for CoordinatedWorkloadStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Ready and wanted pods, `3/3`.
+    #[schemars(length(max = 128))]
     pub pods: String,
     /// Continuous locks in good hands and declared, `4/4`; `-` without any.
+    #[schemars(length(max = 128))]
     pub locks: String,
     /// Locks held per live pod, largest first, `2-1-1`.
+    #[schemars(length(max = 128))]
     pub spread: String,
     /// The reason that needs attention first, or `Reconciled`.
+    #[schemars(length(max = 128))]
     pub problem: String,
 }
 
@@ -92,10 +108,13 @@ pub struct Summary {
 #[serde(rename_all = "camelCase")]
 pub struct Child {
     /// Kind.
+    #[schemars(length(max = 256))]
     pub kind: String,
     /// Name.
+    #[schemars(length(max = 1024))]
     pub name: String,
     /// UID.
+    #[schemars(length(max = 256))]
     pub uid: String,
 }
 
@@ -104,8 +123,10 @@ pub struct Child {
 #[serde(rename_all = "camelCase")]
 pub struct Advisory {
     /// Closed vocabulary.
+    #[schemars(length(max = 256))]
     pub code: String,
     /// What, why, and what to do.
+    #[schemars(length(max = 1024))]
     pub message: String,
 }
 
@@ -114,9 +135,11 @@ pub struct Advisory {
 #[serde(rename_all = "camelCase")]
 pub struct Store {
     /// `Tracking` or `Polling`.
+    #[schemars(length(max = 256))]
     pub mode: String,
     /// The server's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub version: Option<String>,
 }
 
@@ -142,12 +165,14 @@ pub struct Locks {
     pub without_expiry: i32,
     /// Every Continuous lock and every finding, worst first, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub rows: Vec<Row>,
     /// Rows that did not fit.
     #[serde(default)]
     pub rows_omitted: i32,
     /// One entry per lock set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub sets: Vec<SetStatus>,
 }
 
@@ -156,16 +181,20 @@ pub struct Locks {
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     /// Name of the set.
+    #[schemars(length(max = 256))]
     pub set: String,
     /// Name of the lock.
+    #[schemars(length(max = 1024))]
     pub name: String,
     /// State of the lock.
     pub state: LockState,
     /// Flags.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     pub flags: Vec<Flag>,
     /// The pod that holds or held it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub pod: Option<String>,
     /// Since when it is in this state, as far as was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,6 +239,7 @@ pub enum Flag {
 #[serde(rename_all = "camelCase")]
 pub struct SetStatus {
     /// Name of the set.
+    #[schemars(length(max = 1024))]
     pub name: String,
     /// What was assumed where the spec is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,12 +258,15 @@ pub struct SetStatus {
 pub struct Assumed {
     /// Lifetime of a lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub ttl: Option<String>,
     /// How often it is renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub renew_interval: Option<String>,
     /// How often a lock is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub retry_interval: Option<String>,
 }
 
@@ -259,6 +292,7 @@ pub struct BalanceStatus {
     pub idle: i32,
     /// The pods with the most locks, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
     pub top: Vec<PodLocks>,
 }
 
@@ -267,6 +301,7 @@ pub struct BalanceStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PodLocks {
     /// Name of the pod.
+    #[schemars(length(max = 256))]
     pub pod: String,
     /// Locks that it holds.
     pub locks: i32,
@@ -277,11 +312,14 @@ pub struct PodLocks {
 #[serde(rename_all = "camelCase")]
 pub struct LastLoss {
     /// Name of the lock.
+    #[schemars(length(max = 1024))]
     pub lock: String,
     /// Why.
+    #[schemars(length(max = 256))]
     pub cause: String,
     /// Pod that lost it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub from: Option<String>,
     /// When.
     pub when: Time,
@@ -293,21 +331,27 @@ pub struct LastLoss {
 pub struct Incident {
     /// Name of the set; empty for an outage of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub set: Option<String>,
     /// Name of the lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub lock: Option<String>,
     /// Why.
+    #[schemars(length(max = 256))]
     pub cause: String,
     /// Pod that lost it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub from: Option<String>,
     /// Pod that took it next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub to: Option<String>,
     /// When it was lost, or the outage began.
     pub when: Time,
     /// How long nobody held it, or the outage lasted; a GEP-2257 duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub gap: Option<String>,
 }

@@ -1,12 +1,46 @@
-//! spec → [`Workload`]: parsed and defaulted, or the findings that say why not. Pure.
+//! spec → [`Workload`]: parsed and defaulted, or the problems that say why not. Pure.
 //!
 //! In: the resource. Out: a value in which no `Option` means "default"; the verbatim parts are carried untouched.
 
-use std::time::Duration;
+mod locks;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, time::Duration};
 
 use serde_json::{Map, Value};
 
+pub use parse::parse;
+
+use super::locks::dialect::Pattern;
 use crate::api::spec::{ConflictPolicy, Dialect, ForeignHolders, Hold, KeySelector, Readiness, Verbatim};
+
+/// Why a resource is no valid workload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// Path of the field, such as `spec.locks[0].ttl`.
+    pub field: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// Whose fault it is.
+    pub kind: ProblemKind,
+}
+
+/// Whose fault a [`Problem`] is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ProblemKind {
+    /// The spec is wrong.
+    Invalid,
+    /// The spec is right, and this version can't do it.
+    NotSupportedYet,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
 
 /// A valid resource.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,9 +53,9 @@ pub struct Workload {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// PodTemplateSpec as written.
+    /// `PodTemplateSpec` as written.
     pub template: Verbatim,
-    /// Fields of DeploymentSpec that the resource has under the same name (`strategy`, `minReadySeconds`,
+    /// Fields of `DeploymentSpec` that the resource has under the same name (`strategy`, `minReadySeconds`,
     /// `progressDeadlineSeconds`, `revisionHistoryLimit`), as written.
     pub deployment: Map<String, Value>,
     /// Who decides on replicas.
@@ -30,7 +64,7 @@ pub struct Workload {
     pub disruption_budget: Option<Budget>,
     /// The policy; `None`: turned off.
     pub network_policy: Option<Policy>,
-    /// Whether POD_NAME, POD_NAMESPACE and POD_UID are put into every container.
+    /// Whether `POD_NAME`, `POD_NAMESPACE` and `POD_UID` are put into every container.
     pub inject_env: bool,
     /// Whether a spread by hostname is added to a template that has none.
     pub topology_spread: bool,
@@ -136,7 +170,7 @@ pub struct LockSet {
     /// The lock library.
     pub dialect: Dialect,
     /// Compiled pattern of holder values.
-    pub pattern: crate::domain::locks::dialect::Pattern,
+    pub pattern: Pattern,
     /// Container whose restarts count; `None`: the first.
     pub container: Option<String>,
     /// Declared locks, in the order of the spec.

@@ -1,0 +1,358 @@
+//! Everything of a resource but its lock sets. All problems are found at once, in the order of the spec.
+//!
+//! The rules of the definition (CEL) refuse most of them earlier. What [`Workload`] relies on is checked here again: a
+//! resource may have been stored under an older definition.
+
+use std::net::Ipv6Addr;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Budget, BudgetBound, Policy, Problem, ProblemKind, Scaling, Store, StoreAddress, Workload,
+    locks::lock_sets,
+};
+use crate::api::{
+    CoordinatedWorkload, CoordinatedWorkloadSpec, WORKLOAD_LABEL,
+    spec::{
+        Autoscaling, AutoscalingMode, ConflictPolicy, DisruptionBudget, NetworkPolicy, PodDefaults, Redis,
+        Verbatim,
+    },
+};
+
+/// Port of a URL without one.
+const DEFAULT_PORT: u16 = 6379;
+/// The rest of every message about something that comes with later work.
+const NOT_YET: &str = "not supported yet by this version of Lockstep";
+
+/// The problems found so far.
+#[derive(Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// The spec is wrong here.
+    pub(super) fn invalid(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem {
+            field: field.into(),
+            message: message.into(),
+            kind: ProblemKind::Invalid,
+        });
+    }
+
+    /// `what` of this field comes with later work; empty: all of it.
+    pub(super) fn not_supported_yet(&mut self, field: impl Into<String>, what: &str) {
+        let message = if what.is_empty() {
+            NOT_YET.to_owned()
+        } else {
+            format!("{what} is {NOT_YET}")
+        };
+        self.0.push(Problem {
+            field: field.into(),
+            message,
+            kind: ProblemKind::NotSupportedYet,
+        });
+    }
+}
+
+/// The workload that a resource describes, with every default applied; or all that is wrong with it.
+pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
+    // Every field by name: a new one can't be forgotten here.
+    let CoordinatedWorkloadSpec {
+        replicas,
+        template,
+        strategy,
+        min_ready_seconds,
+        progress_deadline_seconds,
+        revision_history_limit,
+        autoscaling,
+        disruption_budget,
+        network_policy,
+        service,
+        pod_defaults,
+        redis,
+        locks,
+        suspend,
+        conflict_policy,
+    } = &resource.spec;
+    let metadata = &resource.metadata;
+    let name = metadata.name.clone().unwrap_or_default();
+    let mut problems = Problems::default();
+
+    check_own_label(template, &name, &mut problems);
+    let scaling = scaling(*replicas, autoscaling.as_ref(), &mut problems);
+    let disruption_budget = budget(disruption_budget.as_ref(), &mut problems);
+    if service.is_some() {
+        problems.not_supported_yet("spec.service", "");
+    }
+    let store = redis.as_ref().and_then(|redis| store(redis, &mut problems));
+    if redis.is_none() && !locks.is_empty() {
+        problems.invalid("spec.redis", "needed by spec.locks: it says where they are");
+    }
+    let locks = lock_sets(locks, template, &mut problems);
+    let conflict_policy = conflict_policy.unwrap_or_default();
+    match conflict_policy {
+        ConflictPolicy::Fail => {}
+        ConflictPolicy::Adopt => problems.not_supported_yet("spec.conflictPolicy", "Adopt"),
+    }
+    let PodDefaults { env, topology_spread } = pod_defaults.clone().unwrap_or_default();
+
+    if !problems.0.is_empty() {
+        return Err(problems.0);
+    }
+    Ok(Workload {
+        name,
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        template: template.clone(),
+        deployment: deployment_fields([
+            ("strategy", strategy.clone().map(Value::Object)),
+            ("minReadySeconds", min_ready_seconds.map(Value::from)),
+            (
+                "progressDeadlineSeconds",
+                progress_deadline_seconds.map(Value::from),
+            ),
+            ("revisionHistoryLimit", revision_history_limit.map(Value::from)),
+        ]),
+        scaling,
+        disruption_budget,
+        network_policy: policy(network_policy.as_ref()),
+        inject_env: env.unwrap_or(true),
+        topology_spread: topology_spread.unwrap_or(true),
+        store,
+        locks,
+        suspend: suspend.unwrap_or_default(),
+        conflict_policy,
+    })
+}
+
+/// The label by which the children select is Lockstep's: another value in the template would be overwritten unsaid.
+fn check_own_label(template: &Verbatim, name: &str, problems: &mut Problems) {
+    let label = template
+        .get("metadata")
+        .and_then(|metadata| metadata.get("labels"))
+        .and_then(|labels| labels.get(WORKLOAD_LABEL));
+    if label.is_some_and(|value| value != name) {
+        problems.invalid(
+            format!("spec.template.metadata.labels[{WORKLOAD_LABEL}]"),
+            "this label is Lockstep's own, whose value is the name of the resource: leave it out",
+        );
+    }
+}
+
+fn deployment_fields(fields: [(&str, Option<Value>); 4]) -> Map<String, Value> {
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+fn scaling(replicas: Option<i32>, autoscaling: Option<&Autoscaling>, problems: &mut Problems) -> Scaling {
+    let Some(Autoscaling {
+        mode,
+        min_replicas,
+        max_replicas,
+        metrics,
+        behavior,
+        target_cpu_utilization_percentage: cpu,
+        target_memory_utilization_percentage: memory,
+    }) = autoscaling
+    else {
+        return Scaling::Fixed { replicas };
+    };
+    let has_shorthand = cpu.is_some() || memory.is_some();
+    let metrics = metrics.clone().unwrap_or_default();
+    match mode.unwrap_or_default() {
+        AutoscalingMode::External => {
+            let bounds = min_replicas.is_some() || max_replicas.is_some();
+            if bounds || !metrics.is_empty() || behavior.is_some() || has_shorthand {
+                problems.invalid(
+                    "spec.autoscaling",
+                    "with mode: External something else decides on the replicas: leave out all other fields",
+                );
+            }
+            Scaling::External { replicas }
+        }
+        AutoscalingMode::Managed => {
+            let min = min_replicas.unwrap_or(1);
+            let max = max_replicas.unwrap_or_else(|| {
+                problems.invalid("spec.autoscaling.maxReplicas", "needed with mode: Managed");
+                min
+            });
+            if min > max {
+                problems.invalid(
+                    "spec.autoscaling.minReplicas",
+                    "must not be greater than maxReplicas",
+                );
+            }
+            if has_shorthand && !metrics.is_empty() {
+                problems.invalid(
+                    "spec.autoscaling.metrics",
+                    "stands beside a shorthand for metrics: give one of them",
+                );
+            }
+            let metrics = if metrics.is_empty() {
+                let shorthands = [("cpu", cpu), ("memory", memory)];
+                shorthands
+                    .into_iter()
+                    .filter_map(|(name, percent)| Some(utilization(name, (*percent)?)))
+                    .collect()
+            } else {
+                metrics
+            };
+            Scaling::Managed {
+                min,
+                max,
+                metrics,
+                behavior: behavior.clone(),
+                replicas,
+            }
+        }
+    }
+}
+
+/// A `MetricSpec` of autoscaling/v2.
+fn utilization(resource: &str, percent: i32) -> Verbatim {
+    let target = json!({ "type": "Utilization", "averageUtilization": percent });
+    Map::from_iter([
+        ("type".to_owned(), json!("Resource")),
+        (
+            "resource".to_owned(),
+            json!({ "name": resource, "target": target }),
+        ),
+    ])
+}
+
+fn budget(budget: Option<&DisruptionBudget>, problems: &mut Problems) -> Option<Budget> {
+    let DisruptionBudget {
+        enabled,
+        min_available,
+        max_unavailable,
+        unhealthy_pod_eviction_policy,
+        // Only the definition's rule needs it.
+        allow_blocking: _,
+    } = budget.cloned().unwrap_or_default();
+    if min_available.is_some() && max_unavailable.is_some() {
+        problems.invalid(
+            "spec.disruptionBudget",
+            "give minAvailable or maxUnavailable, not both",
+        );
+    }
+    let bound = match (min_available, max_unavailable) {
+        (Some(min), _) => BudgetBound::MinAvailable(int_or_string(min)),
+        (None, Some(max)) => BudgetBound::MaxUnavailable(int_or_string(max)),
+        (None, None) => BudgetBound::MaxUnavailable(json!(1)),
+    };
+    enabled.unwrap_or(true).then(|| Budget {
+        bound,
+        unhealthy_pod_eviction_policy: unhealthy_pod_eviction_policy
+            .unwrap_or_else(|| "AlwaysAllow".to_owned()),
+    })
+}
+
+fn int_or_string(value: IntOrString) -> Value {
+    match value {
+        IntOrString::Int(number) => json!(number),
+        IntOrString::String(text) => json!(text),
+    }
+}
+
+fn policy(policy: Option<&NetworkPolicy>) -> Option<Policy> {
+    let NetworkPolicy {
+        enabled,
+        ingress,
+        egress,
+    } = policy.cloned().unwrap_or_default();
+    enabled.unwrap_or(true).then_some(Policy { ingress, egress })
+}
+
+/// `None`: a problem was found.
+fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
+    let Redis {
+        url,
+        url_from,
+        sentinel,
+        cluster,
+        quorum,
+        username_from,
+        password_from,
+        tls,
+        database,
+    } = redis;
+    let given = [
+        url.is_some(),
+        url_from.is_some(),
+        sentinel.is_some(),
+        cluster.is_some(),
+        quorum.is_some(),
+    ];
+    if given.into_iter().filter(|given| *given).count() != 1 {
+        problems.invalid(
+            "spec.redis",
+            "needs exactly one of url, urlFrom, sentinel, cluster and quorum",
+        );
+    }
+    for (field, given) in [
+        ("spec.redis.sentinel", sentinel.is_some()),
+        ("spec.redis.cluster", cluster.is_some()),
+        ("spec.redis.quorum", quorum.is_some()),
+        ("spec.redis.tls", tls.is_some()),
+    ] {
+        if given {
+            problems.not_supported_yet(field, "");
+        }
+    }
+    let address = if let Some(url) = url {
+        server(url, problems)?
+    } else {
+        StoreAddress::Secret(url_from.as_ref()?.secret_key_ref.clone())
+    };
+    Some(Store {
+        address,
+        username_from: username_from.as_ref().map(|source| source.secret_key_ref.clone()),
+        password_from: password_from.as_ref().map(|source| source.secret_key_ref.clone()),
+        database: database.unwrap_or_default().into(),
+    })
+}
+
+/// The server that a URL names; `None`: a problem was found. Nothing of the URL is repeated in a message, since a
+/// password may stand in it.
+fn server(url: &str, problems: &mut Problems) -> Option<StoreAddress> {
+    const FIELD: &str = "spec.redis.url";
+    if url.starts_with("rediss://") {
+        problems.not_supported_yet(FIELD, "TLS (rediss://)");
+        return None;
+    }
+    let address = url.strip_prefix("redis://").and_then(host_and_port);
+    if address.is_none() {
+        problems.invalid(
+            FIELD,
+            "must be redis://HOST:PORT, without user, password, path and query; an IPv6 address stands in brackets",
+        );
+    }
+    address.map(|(host, port)| StoreAddress::Url { host, port })
+}
+
+fn host_and_port(authority: &str) -> Option<(String, u16)> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        host.parse::<Ipv6Addr>().ok()?;
+        (host, port)
+    } else {
+        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+        let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if host.is_empty() || !host.bytes().all(is_host_byte) {
+            return None;
+        }
+        (host, port)
+    };
+    let port = match port.strip_prefix(':') {
+        // `parse` alone would take a sign.
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().ok().filter(|port| *port > 0)?
+        }
+        None if port.is_empty() => DEFAULT_PORT,
+        Some(_) | None => return None,
+    };
+    Some((host.to_owned(), port))
+}
