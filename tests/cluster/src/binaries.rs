@@ -14,7 +14,7 @@ use crate::Error;
 use crate::cache::{self, Lock};
 use crate::error::IoContext;
 use crate::progress::Step;
-use crate::tools;
+use crate::{digest, tools};
 
 /// A pinned Go module and how its programs are built.
 pub(crate) struct Module {
@@ -190,9 +190,9 @@ impl Module {
         for flag in self.flags {
             hash.update(flag);
         }
-        let [a, b, c, d, e, f, ..] = <[u8; 32]>::from(hash.finalize());
-        let digest = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        Ok(format!("{}-{digest:012x}", self.name))
+        let mut digest = digest::hexadecimal(hash.finalize());
+        digest.truncate(12);
+        Ok(format!("{}-{digest}", self.name))
     }
 
     fn missing(&self, folder: &Path, wanted: &[&str]) -> Vec<&Program> {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use crate::Error;
 use crate::error::IoContext;
 use crate::progress::Step;
@@ -78,6 +80,27 @@ impl Lock {
             .while_trying("clear", path)?;
         file.write_all(holder.as_bytes()).while_trying("write", path)?;
         Ok(Some(Self { file }))
+    }
+
+    /// The process that holds the lock in this file, if one does.
+    pub(crate) fn holder_pid(path: &Path) -> Result<Option<Pid>, Error> {
+        let mut file = File::open(path).while_trying("open", path)?;
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(source).while_trying("lock", path),
+        }
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).while_trying("read", path)?;
+        let pid = holder
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .and_then(Pid::from_raw);
+        pid.map(Some).ok_or_else(|| Error::Malformed {
+            what: format!("the lock {}", path.display()),
+            why: format!("it does not say which process holds it: `{holder}`"),
+        })
     }
 
     /// Who holds the lock in this file, in their own words.

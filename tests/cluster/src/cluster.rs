@@ -95,7 +95,7 @@ pub enum Component {
     Kubelet,
     /// kube-proxy of the real node, which makes services reachable.
     KubeProxy,
-    /// CoreDNS, which resolves the names of services.
+    /// `CoreDNS`, which resolves the names of services.
     CoreDns,
 }
 

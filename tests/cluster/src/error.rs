@@ -30,10 +30,6 @@ pub enum Error {
         holders: Vec<String>,
     },
 
-    /// A cluster with this name runs with another profile.
-    #[error("{0}")]
-    NamedCluster(String),
-
     /// A component ended although it should run.
     #[error("{component} ended with {status}; the end of its log {}:\n{log}", log_path.display())]
     Ended {

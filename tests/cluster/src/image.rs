@@ -1,18 +1,17 @@
 //! Container images from local files, without a registry and without an image builder.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use crate::Error;
 use crate::error::IoContext;
-use crate::tools;
+use crate::{digest, tools};
 
 /// Nobody in particular; the user that distroless images call `nonroot`.
 const NONROOT: u32 = 65532;
@@ -150,7 +149,7 @@ impl Image {
     pub(crate) fn write_archive(&self, folder: &Path) -> Result<TemporaryFile, Error> {
         let layer = TemporaryFile::new(folder, "layer");
         self.write_layer(layer.path())?;
-        let layer_digest = file_digest(layer.path())?;
+        let layer_digest = digest::of_file(layer.path())?;
         let layer_size = fs::metadata(layer.path())
             .while_trying("read", layer.path())?
             .len();
@@ -177,13 +176,13 @@ impl Image {
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &digest(&config), config.len()),
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &digest::of_text(&config), config.len()),
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer_digest, layer_size)],
         });
         let manifest = manifest.to_string();
         let mut manifest_descriptor = descriptor(
             "application/vnd.oci.image.manifest.v1+json",
-            &digest(&manifest),
+            &digest::of_text(&manifest),
             manifest.len(),
         );
         manifest_descriptor["annotations"] = json!({"io.containerd.image.name": self.name});
@@ -194,8 +193,8 @@ impl Image {
             let mut builder = Builder::new(File::create(archive.path())?);
             append_text(&mut builder, "oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)?;
             append_text(&mut builder, "index.json", &index)?;
-            append_text(&mut builder, &blob_path(&digest(&manifest)), &manifest)?;
-            append_text(&mut builder, &blob_path(&digest(&config)), &config)?;
+            append_text(&mut builder, &blob_path(&digest::of_text(&manifest)), &manifest)?;
+            append_text(&mut builder, &blob_path(&digest::of_text(&config)), &config)?;
             let mut header = header(EntryType::Regular, 0o644, layer_size);
             builder.append_data(&mut header, blob_path(&layer_digest), File::open(layer.path())?)?;
             builder.into_inner()?.sync_data()
@@ -296,28 +295,6 @@ fn descriptor(media_type: &str, digest: &str, size: impl Into<Value>) -> Value {
 
 fn blob_path(digest: &str) -> String {
     format!("blobs/{}", digest.replace(':', "/"))
-}
-
-fn digest(text: &str) -> String {
-    shown(Sha256::digest(text))
-}
-
-fn file_digest(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).while_trying("open", path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let length = file.read(&mut buffer).while_trying("read", path)?;
-        match buffer.get(..length) {
-            None | Some([]) => return Ok(shown(hash.finalize())),
-            Some(bytes) => hash.update(bytes),
-        }
-    }
-}
-
-fn shown(hash: impl AsRef<[u8]>) -> String {
-    let hex: Vec<_> = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{}", hex.concat())
 }
 
 /// The name of this processor in the world of images.

@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! With root privileges, a cluster can have a real node, with containerd, kubelet, kube-proxy and CoreDNS. All of it
+//! With root privileges, a cluster can have a real node, with containerd, kubelet, kube-proxy and `CoreDNS`. All of it
 //! lives in namespaces of its own, so that the kernel cleans up after it. Images come from local files.
 //!
 //! ```no_run
@@ -53,8 +53,12 @@
 //! # }
 //! ```
 //!
+//! The command `lockstep-cluster` keeps named clusters for the demo: `up`, `down`, `status`. [`Cluster::attach`]
+//! finds them: `Cluster::attach("demo")?` is the running cluster of that name, if there is one.
+//!
 //! # Code map
 //! - [`Cluster`] (`cluster`) puts together `control_plane`, `kubectl`, and for a real node `namespaces` and `node`.
+//! - [`NamedCluster`] (`named`) lets several commands share a cluster.
 //! - [`Image`] writes images; [`Redis`] and [`Dns`] stand alone.
 //! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the machine
 //!   has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
@@ -64,10 +68,12 @@ mod cache;
 mod certificates;
 mod cluster;
 mod control_plane;
+mod digest;
 mod dns;
 mod error;
 mod image;
 mod kubectl;
+pub mod named;
 mod namespaces;
 mod node;
 mod ports;
@@ -81,4 +87,5 @@ pub use cluster::{Cluster, Component, Options, Profile};
 pub use dns::Dns;
 pub use error::Error;
 pub use image::Image;
+pub use named::NamedCluster;
 pub use redis::{Redis, RedisOptions};

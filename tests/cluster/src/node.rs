@@ -1,4 +1,4 @@
-//! A real node: containerd, kubelet, kube-proxy and CoreDNS, in namespaces of their own.
+//! A real node: containerd, kubelet, kube-proxy and `CoreDNS`, in namespaces of their own.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};

@@ -165,14 +165,7 @@ impl Supervisor {
 
     /// The last lines of a process's log.
     pub(crate) fn log_tail(&self, name: &str) -> String {
-        const LINES: usize = 15;
-        let text = fs::read(self.log_path(name)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<_> = text.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(LINES)..)
-            .unwrap_or_default()
-            .join("\n")
+        last_lines(&self.log_path(name))
     }
 
     /// Starts a process; one of the same name must not be running.
@@ -304,6 +297,16 @@ impl Drop for Supervisor {
 /// Where a process of a supervisor with this folder logs to.
 pub(crate) fn log_path(folder: &Path, name: &str) -> PathBuf {
     folder.join("logs").join(format!("{name}.log"))
+}
+
+/// The end of a log; nothing if there is none.
+pub(crate) fn last_lines(log: &Path) -> String {
+    const LINES: usize = 15;
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let start = lines.len().saturating_sub(LINES);
+    lines[start..].join("\n")
 }
 
 fn not_running(name: &str) -> Error {

@@ -1,4 +1,5 @@
-//! The control plane comes up, takes workloads, can be disturbed, and leaves nothing behind.
+//! The control plane comes up, takes workloads, can be disturbed, and says what is wrong with it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use lockstep_cluster::{Cluster, Component, Options};
 

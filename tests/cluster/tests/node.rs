@@ -1,4 +1,5 @@
 //! Real pods run, find each other by name, and are started again when they die.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::process::Command;
 

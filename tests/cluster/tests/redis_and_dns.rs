@@ -1,4 +1,5 @@
 //! Redis can be disturbed in every way that a test needs; the name server says what it was told.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
