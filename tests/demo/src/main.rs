@@ -1,3 +1,323 @@
-//! Tells Lockstep's first stories on a local cluster, with the commands a user would type.
+//! Tells Lockstep's first stories on a local cluster, with the commands a user would type: `make demo`, and
+//! `make demo-down` to end it.
+//!
+//! It builds the operator and a worker that holds real locks, brings up a cluster with a real node (or attaches to the
+//! one from before), Redis, and the operator as a process of this machine; then it tells the stories and leaves all
+//! running. Without root there is no real node: then KWOK plays the pods, and processes of this machine hold the locks.
 
-fn main() {}
+mod detached;
+mod failure;
+mod played;
+mod real;
+mod shell;
+mod stories;
+mod tell;
+mod view;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::{Parser, Subcommand};
+use lockstep_cluster::{Cluster, Profile, named};
+
+use crate::detached::Detached;
+use crate::failure::{Failure, WhileTrying as _};
+use crate::played::Played;
+use crate::real::Real;
+use crate::shell::Shell;
+use crate::stories::Stage;
+use crate::tell::{Stopwatch, heading, line, step};
+
+/// The cluster's name, by which a later run finds it.
+const CLUSTER: &str = "demo";
+const NAMESPACE: &str = "demo";
+/// Relative to the repository, as a reader would type it.
+const EXAMPLE: &str = "manifests/examples/rigatoni.yaml";
+/// From source: the demo shows this repository and runs only from it.
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Lockstep's first stories on a local cluster.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum Action {
+    /// Tell the stories and leave everything running (the default).
+    Up {
+        /// Without a real node, as without root.
+        #[arg(long)]
+        no_node: bool,
+    },
+    /// End everything.
+    Down,
+    /// Run the processes behind the pods that KWOK plays; started by `up`.
+    #[command(hide = true)]
+    Play,
+}
+
+fn main() -> ExitCode {
+    let told = match Arguments::parse().action.unwrap_or(Action::Up { no_node: false }) {
+        Action::Up { no_node } => up(no_node),
+        Action::Down => down(),
+        Action::Play => play(),
+    };
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            line(&format!("\ndemo failed: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the demo keeps its kubeconfig, notes and logs, and where its programs are built.
+#[derive(Debug)]
+struct Places {
+    folder: PathBuf,
+    programs: PathBuf,
+    repository: PathBuf,
+}
+
+impl Places {
+    /// Beside this program, so in the build folder: `cargo clean` after `make demo-down` leaves nothing.
+    fn new() -> Result<Self, Failure> {
+        let program = std::env::current_exe().while_trying("find", "this program")?;
+        let programs = program.parent().unwrap_or(Path::new(".")).to_owned();
+        let folder = programs.join("demo");
+        fs::create_dir_all(&folder).while_trying("create", &folder)?;
+        let repository = fs::canonicalize(REPOSITORY).while_trying("find the repository at", REPOSITORY)?;
+        Ok(Self {
+            folder,
+            programs,
+            repository,
+        })
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    fn operator(&self) -> Detached {
+        Detached::new("operator", &self.folder)
+    }
+
+    fn players(&self) -> Detached {
+        Detached::new("players", &self.folder)
+    }
+
+    fn shell(&self, kubectl: &Path) -> Shell {
+        let look = format!(
+            "where to look: the operator's log {}, `KUBECONFIG={} kubectl get cwl,pods,events`, the cluster's logs (beside \
+             its own kubeconfig)",
+            self.operator().log().display(),
+            self.kubeconfig().display()
+        );
+        Shell::new(kubectl, &self.kubeconfig(), &self.repository, look)
+    }
+}
+
+fn up(no_node: bool) -> Result<(), Failure> {
+    let stopwatch = Stopwatch::start();
+    let places = Places::new()?;
+    heading("Setting the stage");
+    step("build the operator and the worker", || build(&places))?;
+    let cluster = start_cluster(&places, no_node)?;
+    let kubeconfig = places.kubeconfig();
+    fs::copy(cluster.kubeconfig(), &kubeconfig).while_trying("write", &kubeconfig)?;
+    let shell = places.shell(cluster.kubectl_path());
+    shell.run(&format!(
+        "kubectl config set-context --current --namespace={NAMESPACE}"
+    ))?;
+    shell.run(&format!(
+        "kubectl create namespace {NAMESPACE} --dry-run=client -o yaml | kubectl apply -f -"
+    ))?;
+
+    let worker = places.programs.join("rigatoni-worker");
+    let real = Real { cluster: &cluster };
+    let played = Played {
+        folder: places.folder.clone(),
+    };
+    let stage: &dyn Stage = match cluster.profile() {
+        Profile::Node => {
+            real.set(&shell, &worker)?;
+            &real
+        }
+        Profile::ControlPlane => {
+            line("    No real node: KWOK plays the pods, and processes of this machine hold their locks.");
+            step("start Redis and what plays the pods, as processes", || {
+                start_players(&places, &cluster, &played)
+            })?;
+            &played
+        }
+    };
+    shell.show("kubectl apply -f crds/")?;
+    shell.run(
+        "kubectl wait --for=condition=Established crd/coordinatedworkloads.lockstep.dev --timeout=30s",
+    )?;
+    step("start the operator as a process of this machine", || {
+        start_operator(&places, &cluster)
+    })?;
+    line(&format!("    its log: {}", places.operator().log().display()));
+
+    stories::tell(&shell, stage)?;
+
+    heading(&format!(
+        "Told in {} s. Everything is left running; look around:",
+        stopwatch.seconds()
+    ));
+    let folder = cluster.kubectl_path().parent().unwrap_or(Path::new("/usr/bin"));
+    line(&format!("export KUBECONFIG={}", kubeconfig.display()));
+    line(&format!(
+        "export PATH={}:$PATH   # the kubectl that fits the cluster",
+        folder.display()
+    ));
+    line("kubectl get cwl\nkubectl describe cwl rigatoni\nkubectl get pods,hpa,pdb,networkpolicy");
+    line(&format!("tail -f {}", places.operator().log().display()));
+    line("make demo        # tells the stories again\nmake demo-down   # ends all of it");
+    Ok(())
+}
+
+/// As this program was built, so that a debug build of the demo does not wait for an optimised one of the rest.
+fn build(places: &Places) -> Result<(), Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(&places.repository);
+    command.args([
+        "build",
+        "--package",
+        "lockstep",
+        "--bin",
+        "lockstep",
+        "--package",
+        "lockstep-worker-rigatoni",
+    ]);
+    command.args([
+        "--bin",
+        "rigatoni-worker",
+        "--package",
+        "lockstep-cluster",
+        "--bin",
+        "lockstep-cluster",
+    ]);
+    if places.programs.ends_with("release") {
+        command.arg("--release");
+    }
+    if let Some(target) = places.programs.parent() {
+        command.arg("--target-dir").arg(target);
+    }
+    let status = command.status().while_trying("run", "cargo")?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::Command {
+        command: format!("{command:?}"),
+        status: status.to_string(),
+        output: "see the compiler's messages above".to_owned(),
+    })
+}
+
+/// The running cluster, or a new one in a process of its own.
+fn start_cluster(places: &Places, no_node: bool) -> Result<Cluster, Failure> {
+    if let Some(cluster) = Cluster::attach(CLUSTER)? {
+        if no_node && cluster.profile() == Profile::Node {
+            return Err(Failure::Story {
+                what: "a cluster with a real node is running, so there is no demo without one".to_owned(),
+                look: "`make demo-down` ends it".to_owned(),
+            });
+        }
+        line("... the cluster from before is running and is used again");
+        return Ok(cluster);
+    }
+    if !no_node && bring_up(places, "node")? == NEEDS_ROOT {
+        line("    A real node needs root; without it the pods are played.");
+        return start_cluster(places, true);
+    }
+    if no_node {
+        bring_up(places, "control-plane")?;
+    }
+    Cluster::attach(CLUSTER)?.ok_or_else(|| Failure::Malformed {
+        what: format!("cluster {CLUSTER}"),
+        why: "it ended as soon as it was up: start the demo again".to_owned(),
+    })
+}
+
+/// Its exit status where the profile needs root.
+const NEEDS_ROOT: i32 = 3;
+
+/// Runs the cluster's own command, whose progress is seen. Hands back its exit status, 0 or [`NEEDS_ROOT`].
+fn bring_up(places: &Places, profile: &str) -> Result<i32, Failure> {
+    step(&format!("bring up a cluster (profile {profile})"), || {
+        let program = places.programs.join("lockstep-cluster");
+        let mut command = Command::new(&program);
+        command
+            .args(["up", "--detach", "--name", CLUSTER, "--profile", profile])
+            .stdout(Stdio::null());
+        let status = command.status().while_trying("run", &program)?;
+        match status.code() {
+            Some(code @ (0 | NEEDS_ROOT)) => Ok(code),
+            _ => Err(Failure::Command {
+                command: format!("{command:?}"),
+                status: status.to_string(),
+                output: "see its messages above".to_owned(),
+            }),
+        }
+    })
+}
+
+fn start_players(places: &Places, cluster: &Cluster, played: &Played) -> Result<(), Failure> {
+    // Those from before go on: they hold the Redis that the workload knows.
+    if places.players().id().is_some() {
+        return Ok(());
+    }
+    played.forget()?;
+    let program = std::env::current_exe().while_trying("find", "this program")?;
+    places.players().start(&program, |command| {
+        command
+            .arg("play")
+            .env("LOCKSTEP_DEMO_KUBECTL", cluster.kubectl_path());
+    })?;
+    played::until_set(
+        played,
+        &format!("where to look: {}", places.players().log().display()),
+    )
+}
+
+fn start_operator(places: &Places, cluster: &Cluster) -> Result<(), Failure> {
+    // Without a real node there are no names to resolve: there the manifest names an address.
+    let dns = match cluster.profile() {
+        Profile::Node => Some(cluster.dns_address()?),
+        Profile::ControlPlane => None,
+    };
+    places
+        .operator()
+        .start(&places.programs.join("lockstep"), |command| {
+            command.arg("run").env("KUBECONFIG", cluster.kubeconfig());
+            if let Some(dns) = dns {
+                command.args(["--dns-server", &dns.to_string()]);
+            }
+        })
+}
+
+fn play() -> Result<(), Failure> {
+    let places = Places::new()?;
+    let kubectl =
+        std::env::var_os("LOCKSTEP_DEMO_KUBECTL").map_or_else(|| "/usr/bin/kubectl".into(), PathBuf::from);
+    played::play(
+        &places.shell(&kubectl),
+        &places.folder,
+        &places.programs.join("rigatoni-worker"),
+    )
+}
+
+fn down() -> Result<(), Failure> {
+    let places = Places::new()?;
+    step("end the operator", || places.operator().end())?;
+    step("end the played pods, if there are any", || places.players().end())?;
+    step("end the cluster with everything in it", || {
+        Ok(named::stop(CLUSTER).map(drop)?)
+    })
+}

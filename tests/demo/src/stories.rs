@@ -1,0 +1,274 @@
+//! The four stories, in order. Each prints the commands that a user would type, runs exactly those, and fails with
+//! the last state where the cluster tells another story.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::shell::Shell;
+use crate::tell::{Probe, Stopwatch, heading, line, remark};
+use crate::view::{self, Pod, Workload};
+
+/// Three pods start, or start anew.
+const PODS_LIMIT: Duration = Duration::from_mins(2);
+/// A killed holder's locks: 30 s until they expire, 5 s until the next attempt, and some for a slow machine.
+const TAKEOVER_LIMIT: Duration = Duration::from_mins(1);
+/// How often the race for the locks is started anew. One pod nearly always wins all of it, as each pod asks for all
+/// four locks at once when it starts.
+const RACES: usize = 5;
+
+const EVENTS: &str = "kubectl get events --field-selector involvedObject.kind=CoordinatedWorkload,involvedObject.name=rigatoni";
+
+/// What differs between real pods and played ones.
+pub(crate) trait Stage {
+    /// The command that puts the example in place, with `filter` applied to the manifest's text.
+    fn apply_command(&self, filter: Option<&str>) -> Result<String, Failure>;
+
+    /// The process that holds a pod's locks, and how one finds it.
+    fn lock_process(&self, pod: &Pod) -> Result<(u32, String), Failure>;
+}
+
+/// Tells all four.
+pub(crate) fn tell(shell: &Shell, stage: &dyn Stage) -> Result<(), Failure> {
+    let teller = Teller { shell, stage };
+    teller.one_manifest()?;
+    teller.one_pod_has_all()?;
+    teller.the_locks_spread()?;
+    teller.a_holder_is_killed()
+}
+
+struct Teller<'a> {
+    shell: &'a Shell,
+    stage: &'a dyn Stage,
+}
+
+impl Teller<'_> {
+    fn one_manifest(&self) -> Result<(), Failure> {
+        heading("Story 1: from one manifest, four objects and a verdict");
+        self.shell.show(&self.stage.apply_command(None)?)?;
+        self.shell
+            .show("kubectl wait --for=condition=Ready cwl/rigatoni --timeout=180s")?;
+        self.shell.show(
+            "kubectl get deployment,horizontalpodautoscaler,poddisruptionbudget,networkpolicy rigatoni",
+        )?;
+        remark(
+            "The autoscaler shows <unknown>: this cluster has no source of metrics, so it leaves the replicas alone.",
+        );
+        self.until_one_pod_has_all()?;
+        self.shell.show("kubectl get cwl")?;
+        remark(
+            "The library's rule is first come, first served: the first pod that was up took all four locks.",
+        );
+        Ok(())
+    }
+
+    /// First come, first served is a race. Where it came out otherwise, it is run again.
+    fn until_one_pod_has_all(&self) -> Result<(), Failure> {
+        for race in 1..=RACES {
+            let spread = self.until_all_held()?;
+            if spread == "4-0-0" {
+                return Ok(());
+            }
+            remark(&format!(
+                "SPREAD is {spread}: no pod took all (race {race} of at most {RACES})."
+            ));
+            remark("All three pods are deleted together, which starts the race anew.");
+            let old: BTreeSet<String> = self.pods()?.into_iter().map(|pod| pod.name).collect();
+            self.shell.show("kubectl delete pods -l app=rigatoni")?;
+            self.shell
+                .until("three new pods that are ready", PODS_LIMIT, || {
+                    let pods = self.pods()?;
+                    let ready = pods
+                        .iter()
+                        .filter(|pod| pod.ready && !pod.going && !old.contains(&pod.name))
+                        .count();
+                    Ok(if ready == 3 && pods.len() == 3 {
+                        Probe::Ready(())
+                    } else {
+                        Probe::NotYet(format!("{ready} new pods are ready, {} pods in all", pods.len()))
+                    })
+                })?;
+        }
+        Err(self.differently(&format!("no pod took all four locks in {RACES} races")))
+    }
+
+    /// Waits until the status counts three pods and four held locks, and hands back how they are spread.
+    fn until_all_held(&self) -> Result<String, Failure> {
+        self.until("PODS 3/3 and LOCKS 4/4 in the status", PODS_LIMIT, |workload| {
+            let spread = workload.summary("spread");
+            let locks: usize = spread
+                .split('-')
+                .filter_map(|count| count.parse::<usize>().ok())
+                .sum();
+            let whole = workload.summary("pods") == "3/3" && workload.summary("locks") == "4/4";
+            (workload.is_current() && whole && locks == 4 && spread.split('-').count() == 3)
+                .then(|| spread.to_owned())
+        })
+    }
+
+    fn one_pod_has_all(&self) -> Result<(), Failure> {
+        heading("Story 2: one pod does all the work, and Lockstep says so");
+        let stopwatch = Stopwatch::start();
+        self.shell
+            .show("kubectl wait --for=condition=LocksBalanced=False cwl/rigatoni --timeout=120s")?;
+        remark(&format!(
+            "That took {} s: the example's warmUp of 10 s and its `for` of 20 s.",
+            stopwatch.seconds()
+        ));
+        self.shell.show("kubectl get cwl")?;
+        self.show_message("LocksBalanced")?;
+        Ok(())
+    }
+
+    fn the_locks_spread(&self) -> Result<(), Failure> {
+        heading("Story 3: the same manifest with MAX_LOCKS=2, and the locks move without a loss");
+        let before = self.events("type=Warning", None)?;
+        self.shell.show(
+            &self
+                .stage
+                .apply_command(Some("s/# - {name: MAX_LOCKS/- {name: MAX_LOCKS/"))?,
+        )?;
+        self.shell
+            .show("kubectl wait --for=condition=Ready cwl/rigatoni --timeout=180s")?;
+        self.shell
+            .show("kubectl wait --for=condition=LocksBalanced cwl/rigatoni --timeout=180s")?;
+        let spread = self.until_all_held()?;
+        self.shell.show("kubectl get cwl")?;
+        let new: BTreeSet<String> = self
+            .events("type=Warning", None)?
+            .difference(&before)
+            .cloned()
+            .collect();
+        if !new.is_empty() {
+            self.shell.show(&format!("{EVENTS},type=Warning"))?;
+            let count = new.len();
+            return Err(self.differently(&format!(
+                "the rollout made {count} Warning events where none was due"
+            )));
+        }
+        remark(&format!(
+            "Each old pod released its locks on SIGTERM and others took them: SPREAD {spread}, no new Warning."
+        ));
+        Ok(())
+    }
+
+    fn a_holder_is_killed(&self) -> Result<(), Failure> {
+        heading("Story 4: a holder is killed, and the gap is measured");
+        let (lost, recovered) = (self.events_of("LocksLost")?, self.events_of("LocksRecovered")?);
+        let victim = self.largest_holder()?;
+        let (process, how) = self.stage.lock_process(&victim)?;
+        remark(&format!(
+            "The process {process} of pod {} is killed as the OOM killer would do it:",
+            victim.name
+        ));
+        remark(&how);
+        let stopwatch = Stopwatch::start();
+        self.shell.show(&format!("kill -KILL {process}"))?;
+
+        // Only seen if the next renewal was due before the locks expire, which is so with the example's figures.
+        let orphaned = self.until("LocksHeld to turn False", TAKEOVER_LIMIT, |workload| {
+            let (status, reason) = workload.condition("LocksHeld");
+            (status == "False").then(|| reason.to_owned())
+        })?;
+        remark(&format!(
+            "{} s after the kill: LocksHeld is False/{orphaned}. The container runs again in the same pod, but nobody \
+             renews what it held before.",
+            stopwatch.seconds()
+        ));
+        self.shell.show("kubectl get cwl")?;
+        self.show_message("LocksHeld")?;
+
+        self.shell
+            .until("the events LocksLost and LocksRecovered", TAKEOVER_LIMIT, || {
+                let said = |reason, old: &BTreeSet<String>| {
+                    self.events_of(reason)
+                        .map(|events| events.difference(old).next().is_some())
+                };
+                let (lost, recovered) = (said("LocksLost", &lost)?, said("LocksRecovered", &recovered)?);
+                Ok(if lost && recovered {
+                    Probe::Ready(())
+                } else {
+                    Probe::NotYet(format!(
+                        "LocksLost: {lost}, LocksRecovered: {recovered}; {}",
+                        self.workload()?.in_short()
+                    ))
+                })
+            })?;
+        self.until("LocksHeld to be True again", TAKEOVER_LIMIT, |workload| {
+            (workload.condition("LocksHeld").0 == "True" && workload.summary("locks") == "4/4").then_some(())
+        })?;
+        remark(&format!(
+            "{} s after the kill: expired, and taken over.",
+            stopwatch.seconds()
+        ));
+        self.shell.show("kubectl get cwl")?;
+        self.shell.show(&format!(
+            "{EVENTS} --sort-by=.metadata.creationTimestamp | tail -n 2"
+        ))?;
+        self.shell.show(
+            "kubectl get cwl rigatoni -o 'jsonpath={range .status.recent[*]}{.when}  {.lock}  {.cause}  {.from} -> {.to}  \
+             gap {.gap}{\"\\n\"}{end}'",
+        )?;
+        remark("`gap` is how long nobody held the lock: from its expiry to the next hold.");
+        Ok(())
+    }
+
+    fn show_message(&self, condition: &str) -> Result<(), Failure> {
+        let path = format!("{{.status.conditions[?(@.type==\"{condition}\")].message}}{{\"\\n\"}}");
+        self.shell
+            .show(&format!("kubectl get cwl rigatoni -o 'jsonpath={path}'"))
+            .map(drop)
+    }
+
+    fn workload(&self) -> Result<Workload, Failure> {
+        self.shell.get("cwl rigatoni").map(Workload::new)
+    }
+
+    fn pods(&self) -> Result<Vec<Pod>, Failure> {
+        self.shell
+            .get("pods -l app=rigatoni")
+            .map(|list| view::pods(&list))
+    }
+
+    fn largest_holder(&self) -> Result<Pod, Failure> {
+        let holders = self.workload()?.holders();
+        let most = holders.into_iter().max_by_key(|(_, locks)| *locks);
+        let (name, locks) = most.ok_or_else(|| self.differently("no pod holds a lock"))?;
+        line(&format!("    {name} holds {locks} of the 4 locks"));
+        let pod = self.pods()?.into_iter().find(|pod| pod.name == name);
+        pod.ok_or_else(|| self.differently(&format!("the holder {name} is no pod any more")))
+    }
+
+    fn until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Workload) -> Option<T>,
+    ) -> Result<T, Failure> {
+        self.shell.until(what, limit, || {
+            let workload = self.workload()?;
+            Ok(condition(&workload).map_or_else(|| Probe::NotYet(workload.in_short()), Probe::Ready))
+        })
+    }
+
+    fn events_of(&self, reason: &'static str) -> Result<BTreeSet<String>, Failure> {
+        self.events(&format!("reason={reason}"), Some(reason))
+    }
+
+    fn events(&self, selector: &str, reason: Option<&str>) -> Result<BTreeSet<String>, Failure> {
+        let query = EVENTS.trim_start_matches("kubectl get ");
+        self.shell
+            .get(&format!("{query},{selector}"))
+            .map(|list| view::events(&list, reason))
+    }
+
+    fn differently(&self, what: &str) -> Failure {
+        let state = self
+            .workload()
+            .map_or_else(|error| error.to_string(), |workload| workload.in_short());
+        Failure::Story {
+            what: format!("{what}; {state}"),
+            look: self.shell.look.clone(),
+        }
+    }
+}
