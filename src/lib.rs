@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod clock;
+pub mod cluster;
 pub mod domain;
 pub mod observer;

@@ -1,0 +1,359 @@
+//! The order in which children are written, and section 2's protocol for each. I/O.
+//!
+//! | order | why |
+//! |---|---|
+//! | deletions | an autoscaler that must go is gone before replicas are applied |
+//! | NetworkPolicy, budget | in force before the first pod |
+//! | Deployment, replicas | |
+//! | HorizontalPodAutoscaler | it scales by name, so never before that name is our Deployment's |
+
+use super::error::Error;
+use super::rest::{Force, Rest, Target};
+use crate::domain::children::{
+    Action, Applied, ChildKind, Children, Correction, Failure, FailureKind, Intent, Live, Outcome, Plan,
+    Prepared, Reason, Refusal, ReplicasStep, RetryCause, Step, step,
+};
+use crate::domain::workload::Workload;
+
+/// The order of writes.
+const ORDER: [ChildKind; 4] = [
+    ChildKind::NetworkPolicy,
+    ChildKind::PodDisruptionBudget,
+    ChildKind::Deployment,
+    ChildKind::HorizontalPodAutoscaler,
+];
+
+/// How often a write is tried on a newer version of an object that others write to, such as a Deployment that rolls.
+const ATTEMPTS: u32 = 3;
+
+/// One pass over the children of a workload.
+pub(super) struct Pass<'a> {
+    rest: &'a Rest,
+    workload: &'a Workload,
+    prepared: &'a Children<Prepared>,
+    plan: &'a Plan,
+    outcome: Outcome,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(
+        rest: &'a Rest,
+        workload: &'a Workload,
+        prepared: &'a Children<Prepared>,
+        plan: &'a Plan,
+    ) -> Self {
+        Self {
+            rest,
+            workload,
+            prepared,
+            plan,
+            outcome: Outcome::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Outcome {
+        for kind in ORDER {
+            if let Step::Delete { uid } = self.plan.steps.get(kind) {
+                self.delete(kind, uid).await;
+            }
+        }
+        for kind in ORDER {
+            if self.is_hopeless() {
+                break;
+            }
+            if kind == ChildKind::HorizontalPodAutoscaler && !self.deployment_is_ours() {
+                continue;
+            }
+            if let Some(intent) = self.prepared.get(kind) {
+                self.write(intent).await;
+            }
+            if let (ChildKind::Deployment, ReplicasStep::Apply(count)) = (kind, self.plan.replicas)
+                && !self.is_hopeless()
+            {
+                self.replicas(count).await;
+            }
+        }
+        self.outcome.failures.sort_by_key(|failure| failure.child);
+        self.outcome
+    }
+
+    /// Whether further requests would only wait for their time limits too.
+    fn is_hopeless(&self) -> bool {
+        self.outcome.failures.iter().any(|failure| match failure.kind {
+            FailureKind::Retry(
+                RetryCause::Throttled
+                | RetryCause::ServerError
+                | RetryCause::Timeout
+                | RetryCause::Unreachable,
+            ) => true,
+            FailureKind::Retry(
+                RetryCause::Quota | RetryCause::NamespaceTerminating | RetryCause::Conflict,
+            )
+            | FailureKind::NameConflict
+            | FailureKind::OwnershipLost
+            | FailureKind::InvalidPodTemplate
+            | FailureKind::InvalidSpec
+            | FailureKind::ImmutableField
+            | FailureKind::Forbidden
+            | FailureKind::AdmissionDenied
+            | FailureKind::ObjectTooLarge => false,
+        })
+    }
+
+    fn deployment_is_ours(&self) -> bool {
+        match &self.plan.steps.deployment {
+            Step::Nothing { uid: Some(_) } | Step::Apply { .. } => true,
+            Step::Create => self.outcome.children.deployment.is_some(),
+            Step::Nothing { uid: None } | Step::Delete { .. } | Step::AwaitDeletion | Step::Refuse(_) => {
+                false
+            }
+        }
+    }
+
+    fn target(&self, kind: ChildKind) -> Target<'a> {
+        Target {
+            kind,
+            namespace: &self.workload.namespace,
+            name: &self.workload.name,
+        }
+    }
+
+    fn record(&mut self, kind: ChildKind, result: Result<Applied, Failure>) {
+        match result {
+            Ok(applied) => *self.outcome.children.get_mut(kind) = Some(applied),
+            Err(failure) => self.outcome.failures.push(failure),
+        }
+    }
+
+    fn await_deletion(&mut self, kind: ChildKind) {
+        self.outcome
+            .waiting
+            .push(format!("the {} is being deleted", kind.kind()));
+    }
+
+    async fn delete(&mut self, kind: ChildKind, uid: &str) {
+        match self.rest.delete(self.target(kind), uid).await {
+            Ok(true) => self.outcome.deleted.push((kind, uid.to_owned())),
+            Ok(false) => {}
+            Err(error) => self.outcome.failures.push(error.failure(kind)),
+        }
+    }
+
+    async fn write(&mut self, intent: &Intent) {
+        let kind = intent.kind();
+        match self.plan.steps.get(kind) {
+            Step::Create => self.create(intent).await,
+            step => self.carry_out(intent, step, None).await,
+        }
+    }
+
+    async fn create(&mut self, intent: &Intent) {
+        let kind = intent.kind();
+        match self.rest.create(self.target(kind), &intent.creation_body()).await {
+            Ok(live) => {
+                let applied = Applied {
+                    uid: live.uid().to_owned(),
+                    hash: intent.hash().to_owned(),
+                    action: Action::Created,
+                    live: Some(live),
+                };
+                self.record(kind, Ok(applied));
+            }
+            Err(error) if error.is_already_exists() => self.name_is_taken(intent, &error).await,
+            Err(error) => self.record(kind, Err(error.failure(kind))),
+        }
+    }
+
+    /// The name is taken: by a stranger, or by our own object that the cache doesn't show yet (or, without our label,
+    /// can't).
+    async fn name_is_taken(&mut self, intent: &Intent, error: &Error) {
+        let kind = intent.kind();
+        match self.rest.get(self.target(kind)).await {
+            Ok(Some(object)) => {
+                let live = Live::new(object);
+                match step(&self.workload.uid, Some(intent), Some(&live), &self.plan.known) {
+                    Step::Refuse(Refusal::Foreign) => {
+                        let failure = Failure {
+                            kind: FailureKind::NameConflict,
+                            ..error.failure(kind)
+                        };
+                        self.record(kind, Err(failure));
+                    }
+                    step => self.carry_out(intent, &step, Some(live)).await,
+                }
+            }
+            // Gone in between: the next pass creates it.
+            Ok(None) => self.record(kind, Err(error.failure(kind))),
+            Err(error) => self.record(kind, Err(error.failure(kind))),
+        }
+    }
+
+    /// Carries out a step on an object that exists; `read` is that object, if it was just read.
+    async fn carry_out(&mut self, intent: &Intent, step: &Step, read: Option<Live>) {
+        let kind = intent.kind();
+        match step {
+            Step::Nothing { uid } => {
+                let applied = uid.as_ref().map(|uid| Applied {
+                    uid: uid.clone(),
+                    hash: intent.hash().to_owned(),
+                    action: Action::None,
+                    live: read,
+                });
+                *self.outcome.children.get_mut(kind) = applied;
+            }
+            Step::Apply { uid, convert, reason } => {
+                let result = self.update(intent, uid, *convert, reason).await;
+                self.record(kind, result.map_err(|error| error.failure(kind)));
+            }
+            Step::AwaitDeletion => self.await_deletion(kind),
+            Step::Refuse(refusal) => self.record(kind, Err(refused(kind, *refusal))),
+            // With an intent and an object, neither is ever a step.
+            Step::Create | Step::Delete { .. } => {}
+        }
+    }
+
+    async fn update(
+        &self,
+        intent: &Intent,
+        uid: &str,
+        convert: bool,
+        reason: &Reason,
+    ) -> Result<Applied, Error> {
+        let target = self.target(intent.kind());
+        if convert {
+            self.convert(target).await?;
+        }
+        let (live, overrides) = match self.rest.apply(target, uid, intent.body(), Force::No).await {
+            Ok(live) => (live, Vec::new()),
+            Err(error) => {
+                let overrides = error.overrides();
+                if overrides.is_empty() {
+                    return Err(error);
+                }
+                (
+                    self.rest.apply(target, uid, intent.body(), Force::Yes).await?,
+                    overrides,
+                )
+            }
+        };
+        let field = match reason {
+            Reason::NewIntent => None,
+            Reason::Drift(field) => Some(field.clone()),
+        };
+        let corrected = field.is_some() || !overrides.is_empty();
+        let unsettled = match step(&self.workload.uid, Some(intent), Some(&live), &self.plan.known) {
+            Step::Apply {
+                reason: Reason::Drift(field),
+                ..
+            } => Some(field),
+            Step::Apply {
+                reason: Reason::NewIntent,
+                ..
+            } => Some("metadata.annotations".into()),
+            Step::Nothing { .. }
+            | Step::Create
+            | Step::Delete { .. }
+            | Step::AwaitDeletion
+            | Step::Refuse(_) => None,
+        };
+        let correction = corrected.then_some(Correction { field, overrides });
+        Ok(Applied {
+            uid: live.uid().to_owned(),
+            hash: intent.hash().to_owned(),
+            action: Action::Updated {
+                correction,
+                unsettled,
+            },
+            live: Some(live),
+        })
+    }
+
+    /// Before the first apply to an object. Others write to it meanwhile, hence the attempts.
+    async fn convert(&self, target: Target<'_>) -> Result<(), Error> {
+        let mut attempt = 1;
+        loop {
+            // If it is gone, the apply says so.
+            let Some(object) = self.rest.get(target).await? else {
+                return Ok(());
+            };
+            match self.rest.convert(target, &object).await {
+                Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Applies the Deployment's replicas, once the autoscaler is seen gone by the apiserver itself: a cache may lag
+    /// behind, and two that set replicas would take turns.
+    async fn replicas(&mut self, count: i32) {
+        match self.try_replicas(count).await {
+            Ok(Some(live)) => {
+                self.outcome.replicas = Some(count);
+                if let Some(deployment) = &mut self.outcome.children.deployment {
+                    deployment.live = Some(live);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.outcome.failures.push(error.failure(ChildKind::Deployment)),
+        }
+    }
+
+    async fn try_replicas(&mut self, count: i32) -> Result<Option<Live>, Error> {
+        let autoscaler = self
+            .rest
+            .get(self.target(ChildKind::HorizontalPodAutoscaler))
+            .await?
+            .map(Live::new);
+        if autoscaler.is_some_and(|live| live.controller() == Some(&self.workload.uid)) {
+            self.await_deletion(ChildKind::HorizontalPodAutoscaler);
+            return Ok(None);
+        }
+        let target = self.target(ChildKind::Deployment);
+        let mut attempt = 1;
+        loop {
+            let Some(live) = self.rest.get(target).await?.map(Live::new) else {
+                return Ok(None);
+            };
+            let ours = live.controller() == Some(&self.workload.uid) && !live.is_deleting();
+            if !ours || live.replicas() == Some(i64::from(count)) {
+                return Ok(None);
+            }
+            match self.rest.apply_replicas(target, &live, count).await {
+                Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,
+                result => return result.map(Some),
+            }
+        }
+    }
+}
+
+fn refused(kind: ChildKind, refusal: Refusal) -> Failure {
+    let noun = kind.kind();
+    let (kind_of_failure, message) = match refusal {
+        Refusal::Foreign => (
+            FailureKind::NameConflict,
+            format!("a {noun} of this name exists that Lockstep did not make for this resource"),
+        ),
+        Refusal::OwnershipLost => (
+            FailureKind::OwnershipLost,
+            format!("the {noun} no longer names this resource as its controller in ownerReferences"),
+        ),
+    };
+    Failure {
+        child: kind,
+        kind: kind_of_failure,
+        message,
+        retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_child_is_written() {
+        let mut order = ORDER;
+        order.sort();
+        assert_eq!(order, ChildKind::ALL);
+    }
+}

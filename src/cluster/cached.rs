@@ -1,0 +1,90 @@
+//! A child as the watch caches keep it. Pure data.
+
+use std::borrow::Cow;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::rest::Object;
+use crate::domain::children::{ChildKind, Live};
+
+/// A child, made for `kube::runtime::reflector`: whole, since any field of it may be intended, but kept as text. A
+/// parsed Deployment takes ten times the room, and is needed only when its workload is reconciled.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Object")]
+pub struct CachedChild {
+    /// Name, namespace, UID and version only; the rest is in the text.
+    metadata: ObjectMeta,
+    unconverted: bool,
+    object: Box<str>,
+}
+
+impl CachedChild {
+    /// The child as planning sees it.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        // What we wrote ourselves can be read.
+        Live::from_parts(
+            serde_json::from_str(&self.object).unwrap_or_default(),
+            self.unconverted,
+        )
+    }
+}
+
+impl From<Object> for CachedChild {
+    fn from(object: Object) -> Self {
+        let live = Live::new(object);
+        let metadata = |field: &str| {
+            let value = live
+                .object()
+                .get("metadata")
+                .and_then(|metadata| metadata.get(field));
+            value.and_then(Value::as_str).map(str::to_owned)
+        };
+        Self {
+            metadata: ObjectMeta {
+                name: metadata("name"),
+                namespace: metadata("namespace"),
+                uid: metadata("uid"),
+                resource_version: metadata("resourceVersion"),
+                ..ObjectMeta::default()
+            },
+            unconverted: live.unconverted(),
+            object: serde_json::to_string(live.object())
+                .unwrap_or_default()
+                .into_boxed_str(),
+        }
+    }
+}
+
+impl Resource for CachedChild {
+    type DynamicType = ChildKind;
+    type Scope = NamespaceResourceScope;
+
+    fn kind(kind: &ChildKind) -> Cow<'_, str> {
+        kind.kind().into()
+    }
+
+    fn group(kind: &ChildKind) -> Cow<'_, str> {
+        kind.group().into()
+    }
+
+    fn version(kind: &ChildKind) -> Cow<'_, str> {
+        kind.version().into()
+    }
+
+    fn plural(kind: &ChildKind) -> Cow<'_, str> {
+        kind.plural().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}

@@ -1,0 +1,91 @@
+//! The Deployment's spec. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::selector;
+use crate::api::WORKLOAD_LABEL;
+use crate::domain::workload::{Scaling, Workload};
+
+/// Variables that tell a process which pod it is: by these, lock libraries name their owner.
+const POD_VARIABLES: [(&str, &str); 3] = [
+    ("POD_NAME", "metadata.name"),
+    ("POD_NAMESPACE", "metadata.namespace"),
+    ("POD_UID", "metadata.uid"),
+];
+
+/// `DeploymentSpec` without replicas.
+pub(super) fn spec(workload: &Workload) -> Map<String, Value> {
+    let mut spec = workload.deployment.clone();
+    spec.insert("selector".into(), selector(workload));
+    spec.insert("template".into(), Value::Object(template(workload)));
+    spec
+}
+
+/// Replicas that the POST carries; `None`: the API's own default.
+pub(super) fn initial_replicas(scaling: &Scaling) -> Option<i32> {
+    match scaling {
+        Scaling::Fixed { replicas } => Some(replicas.unwrap_or(1)),
+        // `max` then `min`, not `clamp`: that one panics on bounds that are the wrong way round.
+        Scaling::Managed {
+            min, max, replicas, ..
+        } => Some(replicas.unwrap_or(*min).max(*min).min(*max)),
+        Scaling::External { replicas } => *replicas,
+    }
+}
+
+/// What isn't of the expected shape is passed on: the apiserver's words about it are better than ours.
+fn template(workload: &Workload) -> Map<String, Value> {
+    let mut template = workload.template.clone();
+    if let Some(labels) = object(&mut template, "metadata").and_then(|metadata| object(metadata, "labels")) {
+        labels.insert(WORKLOAD_LABEL.into(), workload.name.as_str().into());
+    }
+    if let Some(Value::Object(spec)) = template.get_mut("spec") {
+        if workload.inject_env {
+            for list in ["containers", "initContainers"] {
+                if let Some(Value::Array(containers)) = spec.get_mut(list) {
+                    containers
+                        .iter_mut()
+                        .filter_map(Value::as_object_mut)
+                        .for_each(inject_env);
+                }
+            }
+        }
+        let constraints = spec.get("topologySpreadConstraints").and_then(Value::as_array);
+        if workload.topology_spread && constraints.is_none_or(Vec::is_empty) {
+            let constraint = json!({
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": selector(workload),
+            });
+            spec.insert("topologySpreadConstraints".into(), json!([constraint]));
+        }
+    }
+    template
+}
+
+/// Puts the variables first, so that the container's own can refer to them with `$(POD_NAME)`.
+fn inject_env(container: &mut Map<String, Value>) {
+    let env = container.entry("env").or_insert_with(|| json!([]));
+    if env.is_null() {
+        *env = json!([]);
+    }
+    let Value::Array(env) = env else { return };
+    let missing: Vec<Value> = POD_VARIABLES
+        .iter()
+        .filter(|(name, _)| !env.iter().any(|variable| variable.get("name").is_some_and(|n| n == name)))
+        .map(|(name, path)| {
+            json!({ "name": name, "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": path } } })
+        })
+        .collect();
+    env.splice(0..0, missing);
+}
+
+/// The object under `key`, made if absent or null; `None` if something else is there.
+fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
+    let value = parent.entry(key).or_insert(Value::Null);
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut()
+}

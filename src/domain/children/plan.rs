@@ -1,0 +1,176 @@
+//! What is left to do, by comparing intents with live objects. Pure.
+//!
+//! No request is made if and only if the hash on the object is today's **and** every intended field equals the live
+//! one: the hash notices what left the intent, the comparison notices drift.
+
+use std::collections::BTreeSet;
+
+use super::{ChildKind, Children, Intent, Live, LiveChildren, Prepared, compare};
+use crate::api::status::Child;
+use crate::domain::workload::{Scaling, Workload};
+
+/// What is left to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Per child.
+    pub steps: Children<Step>,
+    /// The Deployment's replicas.
+    pub replicas: ReplicasStep,
+    /// UIDs that status lists as ours: what tells a child whose owner reference was taken away from a stranger.
+    pub known: BTreeSet<String>,
+}
+
+impl Plan {
+    /// Whether every child is as intended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.replicas == ReplicasStep::Leave
+            && self
+                .steps
+                .iter()
+                .all(|(_, step)| matches!(step, Step::Nothing { .. }))
+    }
+}
+
+/// What is left to do for one child.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// It is as intended, or rightly absent.
+    Nothing {
+        /// UID of the child, if it is there.
+        uid: Option<String>,
+    },
+    /// It is missing.
+    Create,
+    /// It differs.
+    Apply {
+        /// UID of the object that is meant.
+        uid: String,
+        /// Whether the entry of the POST must be turned into an Apply entry first.
+        convert: bool,
+        /// What differs.
+        reason: Reason,
+    },
+    /// It must go.
+    Delete {
+        /// UID of the object that is meant.
+        uid: String,
+    },
+    /// It is being deleted: nothing can be done until it is gone.
+    AwaitDeletion,
+    /// It isn't ours.
+    Refuse(Refusal),
+}
+
+/// Why a child is applied.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// The intent is another one than the one applied last.
+    NewIntent,
+    /// The intent is the same, and the object differs from it, first in this field.
+    Drift(String),
+}
+
+/// Why a child isn't touched.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// Lockstep did not make it for this resource.
+    Foreign,
+    /// It was ours, and our owner reference was taken away.
+    OwnershipLost,
+}
+
+/// What is left to do about the Deployment's replicas.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReplicasStep {
+    /// They are right, or not ours.
+    Leave,
+    /// Apply them, once no HorizontalPodAutoscaler of ours is there any more.
+    Apply(i32),
+}
+
+/// What is left to do for every child, given what the caches hold and the children that status lists.
+#[must_use]
+pub fn plan(
+    workload: &Workload,
+    prepared: &Children<Prepared>,
+    live: &LiveChildren,
+    listed: &[Child],
+) -> Plan {
+    let known: BTreeSet<String> = listed.iter().map(|child| child.uid.clone()).collect();
+    let steps = Children::from_fn(|kind: ChildKind| {
+        step(
+            &workload.uid,
+            prepared.get(kind).as_ref(),
+            live.get(kind).as_ref(),
+            &known,
+        )
+    });
+    let replicas = match (&steps.deployment, &live.deployment) {
+        (Step::Nothing { .. } | Step::Apply { .. }, Some(deployment)) => {
+            replicas_step(&workload.scaling, deployment)
+        }
+        // Creation carries them; and what isn't ours isn't scaled.
+        (
+            Step::Nothing { .. }
+            | Step::Apply { .. }
+            | Step::Create
+            | Step::Delete { .. }
+            | Step::AwaitDeletion
+            | Step::Refuse(_),
+            _,
+        ) => ReplicasStep::Leave,
+    };
+    Plan {
+        steps,
+        replicas,
+        known,
+    }
+}
+
+/// What is left to do for one child of the resource `owner_uid`.
+#[must_use]
+pub fn step(owner_uid: &str, intent: Option<&Intent>, live: Option<&Live>, known: &BTreeSet<String>) -> Step {
+    match (intent, live) {
+        (None, None) => Step::Nothing { uid: None },
+        (Some(_), None) => Step::Create,
+        (_, Some(live)) if live.controller() != Some(owner_uid) => match intent {
+            // What isn't ours isn't deleted either.
+            None => Step::Nothing { uid: None },
+            Some(_) if known.contains(live.uid()) => Step::Refuse(Refusal::OwnershipLost),
+            Some(_) => Step::Refuse(Refusal::Foreign),
+        },
+        (_, Some(live)) if live.is_deleting() => Step::AwaitDeletion,
+        (None, Some(live)) => Step::Delete {
+            uid: live.uid().to_owned(),
+        },
+        (Some(intent), Some(live)) => {
+            let reason = if live.applied_hash() == Some(intent.hash()) {
+                compare::first_difference(intent.body(), live.object()).map(Reason::Drift)
+            } else {
+                Some(Reason::NewIntent)
+            };
+            let uid = live.uid().to_owned();
+            match reason {
+                None => Step::Nothing { uid: Some(uid) },
+                Some(reason) => Step::Apply {
+                    uid,
+                    convert: live.unconverted(),
+                    reason,
+                },
+            }
+        }
+    }
+}
+
+fn replicas_step(scaling: &Scaling, deployment: &Live) -> ReplicasStep {
+    let fixed = match scaling {
+        Scaling::Fixed { replicas } => *replicas,
+        Scaling::Managed { min, max, .. } => (min == max).then_some(*min),
+        Scaling::External { replicas: _ } => None,
+    };
+    match fixed {
+        Some(count) if deployment.replicas() != Some(i64::from(count)) => ReplicasStep::Apply(count),
+        Some(_) | None => ReplicasStep::Leave,
+    }
+}
