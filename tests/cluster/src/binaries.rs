@@ -1,8 +1,9 @@
 //! The programs of the cluster, built from pinned Go modules and kept outside the repository.
 //!
-//! Each module is a folder of this crate with a `go.mod` and a `go.sum`; they are compiled into the library, so that
-//! a test binary needs no path back to its sources. The cache is keyed by what decides the result (module files,
-//! flags, Go version): a changed pin builds anew, a clean clone finds what another clone built.
+//! Each module is a folder of this crate with a `go.mod` and a `go.sum`; they are compiled into the library,
+//! so that a test binary needs no path back to its sources. The cache is keyed by what decides the result
+//! (module files, flags, Go version): a changed pin builds anew, a clean clone finds what another clone
+//! built.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -227,7 +227,8 @@ impl Starter<'_> {
         Ok(plane)
     }
 
-    /// Writes a kubeconfig for a component of the control plane, under its own user: audit logs then tell them apart.
+    /// Writes a kubeconfig for a component of the control plane, under its own user: audit logs then tell
+    /// them apart.
     fn component_kubeconfig(
         &self,
         server: SocketAddr,

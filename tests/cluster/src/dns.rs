@@ -20,8 +20,8 @@ const NO_SUCH_NAME: u8 = 3;
 
 /// A name server on a free loopback port, over UDP and TCP. It ends when it is dropped.
 ///
-/// It knows addresses only: a name without any is "no such name", and a name that has addresses of the other family
-/// answers with none. Answers have a TTL of zero, so that a change is seen at once.
+/// It knows addresses only: a name without any is "no such name", and a name that has addresses of the other
+/// family answers with none. Answers have a TTL of zero, so that a change is seen at once.
 #[derive(Debug)]
 pub struct Dns {
     address: SocketAddr,

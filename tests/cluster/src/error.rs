@@ -24,7 +24,7 @@ pub enum Error {
     NeedsRoot,
 
     /// Every slot for a real node on this machine is taken.
-    #[error("all {} places for a node on this machine are taken, by {}: end one of them first", holders.len(), holders.join(", "))]
+    #[error("all places for a node on this machine are taken, by {}: end one of them first", holders.join(", "))]
     NodeSlotsTaken {
         /// Who holds each place, as they wrote it down.
         holders: Vec<String>,

@@ -52,8 +52,8 @@ impl Image {
         }
     }
 
-    /// `redis-server` and `redis-cli` of this machine. Starts a server on port 6379 that keeps nothing on disk and asks
-    /// for no password; `args` of a pod replace all of that.
+    /// `redis-server` and `redis-cli` of this machine. Starts a server on port 6379 that keeps nothing on
+    /// disk and asks for no password; `args` of a pod replace all of that.
     pub fn redis(name: &str) -> Result<Self, Error> {
         tools::require(&[tools::REDIS_SERVER, tools::REDIS_CLI])?;
         let found = |program: &str| tools::find(program).unwrap_or_default();

@@ -1,10 +1,10 @@
 //! A real Kubernetes on one machine, without containers around it, for tests, demo and benchmarks.
 //!
-//! The programs are built once from pinned Go modules into a cache outside the repository (`LOCKSTEP_CACHE`, or
-//! `lockstep` in the user's cache folder; some ten minutes on two cores, with progress on the standard error). After
-//! that a control plane is ready in seconds. Everything listens on loopback or on links made by this crate, on free
-//! ports, so that any number can run side by side. Everything ends with its owner: when it is dropped, when the process
-//! ends, also by SIGKILL. `LOCKSTEP_KEEP=1` keeps the folders with the logs.
+//! The programs are built once from pinned Go modules into a cache outside the repository (`LOCKSTEP_CACHE`,
+//! or `lockstep` in the user's cache folder; some ten minutes on two cores, with progress on the standard
+//! error). After that a control plane is ready in seconds. Everything listens on loopback or on links made by
+//! this crate, on free ports, so that any number can run side by side. Everything ends with its owner: when
+//! it is dropped, when the process ends, also by SIGKILL. `LOCKSTEP_KEEP=1` keeps the folders with the logs.
 //!
 //! ```no_run
 //! use lockstep_cluster::{Cluster, Dns, Options, Redis, RedisOptions};
@@ -13,7 +13,8 @@
 //! // etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and KWOK with three fake nodes.
 //! let cluster = Cluster::start(&Options::control_plane())?;
 //! cluster.kubectl(&["create", "deployment", "web", "--image=web", "--replicas=3"])?;
-//! cluster.kubectl_stdin(&["apply", "--filename=-"], r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}"#)?;
+//! let namespace = r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}"#;
+//! cluster.kubectl_stdin(&["apply", "--filename=-"], namespace)?;
 //! println!("{} {}", cluster.server_url(), cluster.kubeconfig().display());
 //! cluster.freeze(lockstep_cluster::Component::ApiServer)?;
 //! cluster.thaw(lockstep_cluster::Component::ApiServer)?;
@@ -33,8 +34,9 @@
 //! # }
 //! ```
 //!
-//! With root privileges, a cluster can have a real node, with containerd, kubelet, kube-proxy and `CoreDNS`. All of it
-//! lives in namespaces of its own, so that the kernel cleans up after it. Images come from local files.
+//! With root privileges, a cluster can have a real node, with containerd, kubelet, kube-proxy and `CoreDNS`.
+//! All of it lives in namespaces of its own, so that the kernel cleans up after it. Images come from local
+//! files.
 //!
 //! ```no_run
 //! use lockstep_cluster::{Cluster, Image, Options};
@@ -53,15 +55,17 @@
 //! # }
 //! ```
 //!
-//! The command `lockstep-cluster` keeps named clusters for the demo: `up`, `down`, `status`. [`Cluster::attach`]
-//! finds them: `Cluster::attach("demo")?` is the running cluster of that name, if there is one.
+//! The command `lockstep-cluster` keeps named clusters for the demo: `up`, `down`, `status`.
+//! [`Cluster::attach`] finds them: `Cluster::attach("demo")?` is the running cluster of that name, if there
+//! is one.
 //!
 //! # Code map
-//! - [`Cluster`] (`cluster`) puts together `control_plane`, `kubectl`, and for a real node `namespaces` and `node`.
+//! - [`Cluster`] (`cluster`) puts together `control_plane`, `kubectl`, and for a real node `namespaces` and
+//!   `node`.
 //! - [`NamedCluster`] (`named`) lets several commands share a cluster.
-//! - [`Image`] writes images; [`Redis`] and [`Dns`] stand alone.
-//! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the machine
-//!   has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
+//! - [`Image`] writes images; [`Redis`], [`RedisCluster`] and [`Dns`] stand alone.
+//! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the
+//!   machine has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
 
 mod binaries;
 mod cache;
@@ -88,4 +92,4 @@ pub use dns::Dns;
 pub use error::Error;
 pub use image::Image;
 pub use named::NamedCluster;
-pub use redis::{Redis, RedisOptions};
+pub use redis::{Redis, RedisCluster, RedisOptions};

@@ -180,7 +180,8 @@ fn foreground(arguments: &Up) -> Result<Command, Error> {
     Ok(command)
 }
 
-/// Alone on the standard output, so that a shell can take it: `export KUBECONFIG=$(lockstep-cluster up --detach)`.
+/// Alone on the standard output, so that a shell can take it: `export KUBECONFIG=$(lockstep-cluster up
+/// --detach)`.
 fn print_kubeconfig(path: &Path) {
     println!("{}", path.display());
 }

@@ -1,7 +1,8 @@
 //! Clusters that several commands find under a name.
 //!
-//! The process that owns a named cluster holds a lock as long as it lives, and writes down how to reach the cluster.
-//! Whether a cluster runs is asked of the lock alone: what a crash leaves lying about can't mislead anybody.
+//! The process that owns a named cluster holds a lock as long as it lives, and writes down how to reach the
+//! cluster. Whether a cluster runs is asked of the lock alone: what a crash leaves lying about can't mislead
+//! anybody.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -73,7 +74,8 @@ impl Drop for NamedCluster {
 }
 
 impl Cluster {
-    /// The running cluster of this name, if there is one. The answer is for use only: it does not end the cluster.
+    /// The running cluster of this name, if there is one. The answer is for use only: it does not end the
+    /// cluster.
     pub fn attach(name: &str) -> Result<Option<Self>, Error> {
         let files = Files::of(name)?;
         if files.owner()?.is_none() {

@@ -1,10 +1,11 @@
 //! The namespaces that a real node lives in.
 //!
-//! containerd, kubelet and kube-proxy mount file systems, make network devices, write rules into the kernel and start
-//! processes that detach themselves. On the bare machine each of these needs its own clean-up, and a crash skips it.
-//! Here all of it happens in a mount, a network and a process namespace of its own: when the first process of that
-//! process namespace is killed, the kernel ends every process in it and takes the mounts, devices, addresses and rules
-//! along. Outside there is only one end of a virtual cable, which goes with its other end.
+//! containerd, kubelet and kube-proxy mount file systems, make network devices, write rules into the kernel
+//! and start processes that detach themselves. On the bare machine each of these needs its own clean-up, and
+//! a crash skips it. Here all of it happens in a mount, a network and a process namespace of its own: when
+//! the first process of that process namespace is killed, the kernel ends every process in it and takes the
+//! mounts, devices, addresses and rules along. Outside there is only one end of a virtual cable, which goes
+//! with its other end.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -69,7 +70,8 @@ pub(crate) const TOOLS: [tools::Tool; 3] = [
     },
 ];
 
-/// One of the places for a node on this machine: it decides on names and addresses, so that nodes don't collide.
+/// One of the places for a node on this machine: it decides on names and addresses, so that nodes don't
+/// collide.
 #[derive(Debug)]
 pub(crate) struct Slot {
     number: u8,
@@ -213,7 +215,8 @@ impl Namespaces {
 
     /// Starts a program in all of the node's namespaces.
     ///
-    /// To enter a process namespace takes a fork; the death signal lets the inner process go with the outer one.
+    /// To enter a process namespace takes a fork; the death signal lets the inner process go with the outer
+    /// one.
     pub(crate) fn all(&self) -> Vec<String> {
         let mut launcher = self.network();
         launcher.extend([

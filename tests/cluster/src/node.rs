@@ -404,7 +404,8 @@ impl NodeAccess {
 
 /// The process id, as the machine counts, of the first process of a container.
 ///
-/// The container's processes are those in its control group; the first one is number 1 in the namespace of its own.
+/// The container's processes are those in its control group; the first one is number 1 in the namespace of
+/// its own.
 pub(crate) fn first_process(container_id: &str) -> Result<u32, Error> {
     let processes = Path::new("/proc");
     for entry in fs::read_dir(processes).while_trying("list", processes)? {

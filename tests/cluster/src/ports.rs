@@ -1,6 +1,6 @@
 //! Free ports.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use crate::Error;
 
@@ -17,12 +17,21 @@ pub(crate) fn free(address: IpAddr) -> Result<u16, Error> {
         })
 }
 
+/// Fails if somebody listens on this port: a probe would take them for the server that is to be started.
+pub(crate) fn check_free(address: SocketAddr) -> Result<(), Error> {
+    let bound = TcpListener::bind(address);
+    bound.map(drop).map_err(|source| Error::Io {
+        action: format!("listen on {address}"),
+        source,
+    })
+}
+
 /// Whether a server died of a port that somebody else took first.
 pub(crate) fn was_taken(error: &Error) -> bool {
     let Error::Ended { log, .. } = error else {
         return false;
     };
-    log.to_ascii_lowercase().contains("address already in use")
+    log.contains("ddress already in use")
 }
 
 /// Starts a server on free ports, with other ports if somebody else took one in between.

@@ -1,10 +1,11 @@
 //! Processes that end with their parent, however it ends.
 //!
-//! Destructors are not enough: statics of a test binary are never dropped, and nothing runs after a SIGKILL. A parent
-//! death signal is no way either, since it fires when the *thread* that spawned the process ends. So each
-//! [`Supervisor`] starts a watchdog, a shell that does nothing but read from a pipe whose other end only the parent
-//! holds. The end of the parent, of whatever kind, ends the pipe; the watchdog then kills its process group, which all
-//! supervised processes are in, and removes their folder. `Drop` takes the same way, so there is one clean-up to trust.
+//! Destructors are not enough: statics of a test binary are never dropped, and nothing runs after a SIGKILL.
+//! A parent death signal is no way either, since it fires when the *thread* that spawned the process ends. So
+//! each [`Supervisor`] starts a watchdog, a shell that does nothing but read from a pipe whose other end only
+//! the parent holds. The end of the parent, of whatever kind, ends the pipe; the watchdog then kills its
+//! process group, which all supervised processes are in, and removes their folder. `Drop` takes the same way,
+//! so there is one clean-up to trust.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -25,18 +26,22 @@ use crate::error::IoContext;
 use crate::tools;
 use crate::wait::{self, Probe};
 
-/// Arguments: folder, clean-up command, and whether to keep the folder. Its standard error is not for messages: it
-/// carries a lock that has to be held until all is cleaned up.
+/// Arguments: folder, clean-up command, and whether to keep the folder. Its standard error is not for
+/// messages: it carries a lock that has to be held until all is cleaned up.
 ///
-/// The shell ignores signals, since a terminal or a test runner sends them to more than the parent. The killing is
-/// done from a new session, for the shell is itself in the group that dies.
+/// The shell ignores signals, since a terminal or a test runner sends them to more than the parent. The
+/// killing is done from a new session, for the shell is itself in the group that dies. After it, zombies
+/// count as gone: they wait for somebody else, and hold nothing.
 const WATCHDOG: &str = r#"
 trap '' HUP INT QUIT TERM
 while read -r _; do :; done
 exec setsid --fork sh -c '
     kill -s KILL -- "-$1"
     tries=200
-    while kill -s 0 -- "-$1" && [ "$tries" -gt 0 ]; do sleep 0.05; tries=$((tries - 1)); done
+    while sed "s/.*) //" /proc/[0-9]*/stat | grep -q "^[^ZX] [0-9]* $1 " && [ "$tries" -gt 0 ]; do
+        sleep 0.05
+        tries=$((tries - 1))
+    done
     sh -c "$3"
     [ -n "$4" ] || rm -rf -- "$2" || { sleep 0.2; rm -rf -- "$2"; }
 ' watchdog "$$" "$@" 9>&2 2>/dev/null
@@ -226,8 +231,10 @@ impl Supervisor {
         mut probe: impl FnMut() -> Result<Probe<T>, Error>,
     ) -> Result<T, Error> {
         let waited = wait::until(what, limit, || {
+            let seen = probe()?;
+            // Afterwards: if it is dead, somebody else on its port answered the probe.
             self.check(name)?;
-            probe()
+            Ok(seen)
         });
         waited.map_err(|error| match error {
             Error::Timeout {

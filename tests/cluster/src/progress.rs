@@ -9,7 +9,8 @@ use crate::wait::Stopwatch;
 
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Writes one line to the standard error, past the capture of the test harness: a build of minutes has to be seen.
+/// Writes one line to the standard error, past the capture of the test harness: a build of minutes has to be
+/// seen.
 pub(crate) fn line(text: &str) {
     // A closed standard error is no reason to fail a build.
     let _ = writeln!(std::io::stderr(), "lockstep-cluster: {text}");

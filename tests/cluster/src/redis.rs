@@ -1,6 +1,6 @@
 //! A Redis server for a test, with whatever a network or an administrator can do to it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -25,10 +25,13 @@ pub struct RedisOptions {
     /// Further arguments, one word each, e.g. `["--user", "reader", "on", ">secret", "~*", "+@read"]`,
     /// `["--maxmemory", "2mb"]`. The last of two settings with the same name wins.
     pub args: Vec<String>,
-    /// Arguments that `redis-cli` needs besides the address, e.g. `["--user", "admin", "--pass", "secret"]`, `["--tls"]`.
+    /// Arguments that `redis-cli` needs besides the address, e.g. `["--user", "admin", "--pass", "secret"]`,
+    /// `["--tls"]`.
     pub cli_args: Vec<String>,
-    /// Start `redis-sentinel` rather than `redis-server`; `args` then hold its monitors.
+    /// Start a Sentinel rather than a server; `args` then hold its monitors.
     pub sentinel: bool,
+    /// Start a member of a cluster; [`RedisCluster`] makes a whole one.
+    pub cluster: bool,
 }
 
 impl Default for RedisOptions {
@@ -39,6 +42,7 @@ impl Default for RedisOptions {
             args: Vec::new(),
             cli_args: Vec::new(),
             sentinel: false,
+            cluster: false,
         }
     }
 }
@@ -49,6 +53,8 @@ pub struct Redis {
     supervisor: Supervisor,
     options: RedisOptions,
     port: u16,
+    /// Where the members of a cluster talk to each other; unused outside of one.
+    cluster_port: u16,
 }
 
 impl Redis {
@@ -61,20 +67,21 @@ impl Redis {
             .first()
             .copied()
             .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let port = options.port;
         let mut redis = Self {
             supervisor,
             options,
             port: 0,
+            cluster_port: 0,
         };
-        match redis.options.port {
-            Some(port) => {
-                redis.port = port;
-                redis.launch()?;
-            }
-            None => ports::retry(|| {
-                redis.port = ports::free(address)?;
-                redis.launch()
-            })?,
+        let mut attempt = |port| {
+            redis.port = port;
+            redis.cluster_port = ports::free(address)?;
+            redis.launch()
+        };
+        match port {
+            Some(port) => attempt(port)?,
+            None => ports::retry(|| attempt(ports::free(address)?))?,
         }
         Ok(redis)
     }
@@ -98,7 +105,11 @@ impl Redis {
     /// `redis://address:port`, without credentials.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}", std::net::SocketAddr::new(self.address(), self.port))
+        format!("redis://{}", self.socket_address())
+    }
+
+    fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address(), self.port)
     }
 
     /// Its working folder, where dumps and logs lie.
@@ -173,6 +184,7 @@ impl Redis {
     }
 
     fn launch(&self) -> Result<(), Error> {
+        ports::check_free(self.socket_address())?;
         self.supervisor.spawn(self.spec()?)?;
         self.supervisor
             .until(NAME, "an answer of Redis", START_LIMIT, || {
@@ -205,9 +217,88 @@ impl Redis {
         spec = spec.args(["--port", &self.port.to_string(), "--dir"]).arg(folder);
         spec = spec.arg("--bind").args(&bind);
         if !self.options.sentinel {
-            spec = spec.args(["--save", "", "--appendonly", "no"]);
+            // Replicas get their copy at once, rather than after seconds in which others might join.
+            spec = spec.args([
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--repl-diskless-sync-delay",
+                "0",
+            ]);
+        }
+        if self.options.cluster {
+            let timeout_ms = "1000";
+            spec = spec.args(["--cluster-enabled", "yes", "--cluster-node-timeout", timeout_ms]);
+            // By default it is the port plus 10000, which may not exist.
+            spec = spec.args(["--cluster-port", &self.cluster_port.to_string()]);
         }
         Ok(spec.args(&self.options.args))
+    }
+}
+
+/// A Redis Cluster. It ends when it is dropped, or when this process ends.
+#[derive(Debug)]
+pub struct RedisCluster {
+    members: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// Starts a cluster of so many primaries, at least three, each with so many replicas, and waits until
+    /// every member sees it whole and every replica has its copy.
+    pub fn start(primaries: usize, replicas: usize, options: &RedisOptions) -> Result<Self, Error> {
+        let start = |_| {
+            Redis::start(RedisOptions {
+                cluster: true,
+                port: None,
+                ..options.clone()
+            })
+        };
+        let members = (0..primaries * (1 + replicas))
+            .map(start)
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses: Vec<_> = members
+            .iter()
+            .map(|member| member.socket_address().to_string())
+            .collect();
+        let replicas = replicas.to_string();
+        let mut create = vec![
+            "--cluster",
+            "create",
+            "--cluster-yes",
+            "--cluster-replicas",
+            &replicas,
+        ];
+        create.extend(addresses.iter().map(String::as_str));
+        let Some(first) = members.first() else {
+            return Ok(Self { members });
+        };
+        first.cli(&create)?;
+        for member in &members {
+            member
+                .supervisor
+                .until(NAME, "agreement of the Redis Cluster", START_LIMIT, || {
+                    let info = member.cli(&["CLUSTER", "INFO"])?;
+                    let nodes = member.cli(&["CLUSTER", "NODES"])?;
+                    let whole = info.contains("cluster_state:ok") && nodes.lines().count() == members.len();
+                    // A replica without a copy never takes over.
+                    let copied = !member
+                        .cli(&["INFO", "replication"])?
+                        .contains("master_link_status:down");
+                    Ok(if whole && copied {
+                        Probe::Ready(())
+                    } else {
+                        Probe::NotYet(nodes)
+                    })
+                })?;
+        }
+        Ok(Self { members })
+    }
+
+    /// All members; the first ones began as primaries.
+    #[must_use]
+    pub fn members(&self) -> &[Redis] {
+        &self.members
     }
 }
 

@@ -1,19 +1,12 @@
 //! The command keeps named clusters, and nothing outlives the process that owns one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Output;
 
+use common::{command, eventually, processes_of, start_owner};
 use lockstep_cluster::Cluster;
 
-fn command(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep-cluster"));
-    command.args(line.split(' '));
-    command
-}
+mod common;
 
 fn run(line: &str) -> Output {
     command(line).output().unwrap()
@@ -30,38 +23,10 @@ fn answer(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Waits half a minute for a condition.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let came = (0..600).any(|_| {
-        condition() || {
-            thread::sleep(Duration::from_millis(50));
-            false
-        }
-    });
-    assert!(came, "{what} did not come true");
-}
-
-fn processes_of(folder: &Path) -> Vec<String> {
-    let output = Command::new("ps").args(["-e", "-o", "args="]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .filter(|line| line.contains(&*folder.to_string_lossy()))
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn nothing_outlives_a_killed_owner() {
     let name = format!("killed-{}", std::process::id());
-    let mut owner = command(&format!("up --name {name} --fake-nodes 1"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut kubeconfig = String::new();
-    BufReader::new(owner.stdout.take().unwrap())
-        .read_line(&mut kubeconfig)
-        .unwrap();
-    let folder = PathBuf::from(kubeconfig.trim()).parent().unwrap().to_owned();
+    let (mut owner, folder) = start_owner(&format!("up --name {name} --fake-nodes 1"));
     assert!(processes_of(&folder).len() >= 5, "{:?}", processes_of(&folder));
 
     owner.kill().unwrap();

@@ -3,7 +3,10 @@
 
 use std::process::Command;
 
+use common::{eventually, lines_with, processes_of, start_owner};
 use lockstep_cluster::{Cluster, Error, Image, Options};
+
+mod common;
 
 const WORKLOAD: &str = r#"
 apiVersion: v1
@@ -93,16 +96,42 @@ fn real_pods_run_and_find_each_other() {
     let folder = cluster.dir().to_owned();
     drop(cluster);
     assert!(!folder.exists());
-    let left = |program: &str, arguments: &str| {
-        let output = Command::new(program).args(arguments.split(' ')).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines()
-            .filter(|line| line.contains(&*folder.to_string_lossy()))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+    assert_eq!(processes_of(&folder), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_node_leaves_nothing() {
+    if !running_as_root() {
+        return;
+    }
+    let name = format!("node-{}", std::process::id());
+    let (mut owner, folder) = start_owner(&format!("up --profile node --name {name}"));
+
+    // The node's number is in its addresses and names; others may run beside it.
+    let kubeconfig = std::fs::read_to_string(folder.join("kubeconfig")).unwrap();
+    let (_, address) = kubeconfig.split_once("https://10.253.").unwrap();
+    let number = address.split('.').next().unwrap();
+    let traces = || {
+        let mut traces = lines_with(&format!("lockstep-{number}@"), "ip", "-brief link");
+        traces.extend(lines_with(&format!("dev lockstep-{number} "), "ip", "route"));
+        traces.extend(lines_with(
+            &format!("lockstep-node-{number}"),
+            "find",
+            "/sys/fs/cgroup -type d",
+        ));
+        traces
     };
-    assert_eq!(left("ps", "-eo args"), Vec::<String>::new());
-    assert_eq!(left("cat", "/proc/mounts"), Vec::<String>::new());
+    assert!(traces().len() >= 5, "{:?}", traces());
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    eventually("the end of all traces", || {
+        !folder.exists() && processes_of(&folder).is_empty() && traces().is_empty()
+    });
+    assert_eq!(
+        lines_with(&folder.to_string_lossy(), "cat", "/proc/mounts"),
+        Vec::<String>::new()
+    );
 }
 
 fn running_as_root() -> bool {

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use lockstep_cluster::{Dns, Redis, RedisOptions};
+use lockstep_cluster::{Dns, Redis, RedisCluster, RedisOptions};
 
 #[test]
 fn redis_stops_and_restarts_on_its_port() {
@@ -81,6 +81,48 @@ fn sentinel_finds_its_master() {
         .cli(&["SENTINEL", "get-master-addr-by-name", "main"])
         .unwrap();
     assert_eq!(found, format!("127.0.0.1\n{}", master.port()));
+}
+
+#[test]
+fn cluster_survives_the_loss_of_a_primary() {
+    let cluster = RedisCluster::start(3, 1, &RedisOptions::default()).unwrap();
+    let [first, second, ..] = cluster.members() else {
+        panic!("six members were asked for")
+    };
+    assert_eq!(second.cli(&["-c", "SET", "lock", "pod-0"]).unwrap(), "OK");
+    first.stop().unwrap();
+    let failed_over = || {
+        second
+            .cli(&["CLUSTER", "NODES"])
+            .unwrap()
+            .matches("master")
+            .count()
+            == 4
+    };
+    assert!(
+        (0..400).any(|_| failed_over() || pause()),
+        "{}",
+        second.cli(&["CLUSTER", "NODES"]).unwrap()
+    );
+}
+
+#[test]
+fn a_taken_port_is_an_error() {
+    let first = Redis::start(RedisOptions::default()).unwrap();
+    let port = Some(first.port());
+    let error = Redis::start(RedisOptions {
+        port,
+        ..RedisOptions::default()
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(error.contains("already in use"), "{error}");
+}
+
+/// Lets some time pass before a condition is looked at again.
+fn pause() -> bool {
+    std::thread::sleep(Duration::from_millis(50));
+    false
 }
 
 /// Asks for the addresses of a name: response code and the bytes of the answers.
