@@ -17,6 +17,7 @@ mod view;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use lockstep_cluster::{Cluster, Profile, named};
@@ -27,7 +28,7 @@ use crate::played::Played;
 use crate::real::Real;
 use crate::shell::Shell;
 use crate::stories::Stage;
-use crate::tell::{Stopwatch, heading, line, step};
+use crate::tell::{Probe, Stopwatch, heading, line, step};
 
 /// The cluster's name, by which a later run finds it.
 const CLUSTER: &str = "demo";
@@ -143,7 +144,7 @@ fn up(no_node: bool) -> Result<(), Failure> {
     };
     let stage: &dyn Stage = match cluster.profile() {
         Profile::Node => {
-            real.set(&shell, &worker)?;
+            real.set(&shell, &worker, &places.folder.join("images"))?;
             &real
         }
         Profile::ControlPlane => {

@@ -1,13 +1,14 @@
 //! The demo on a real node (I/O): images from local programs, Redis as a Deployment, and the process behind a pod.
 
+use std::fs;
 use std::path::Path;
 
 use lockstep_cluster::{Cluster, Image};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, WhileTrying as _};
 use crate::shell::Shell;
 use crate::stories::Stage;
-use crate::tell::step;
+use crate::tell::{line, step};
 use crate::view::Pod;
 
 const REDIS_IMAGE: &str = "lockstep.dev/redis:dev";
@@ -53,14 +54,23 @@ pub(crate) struct Real<'a> {
 }
 
 impl Real<'_> {
-    /// Builds the images and starts Redis. What is there already stays as it is.
-    pub(crate) fn set(&self, shell: &Shell, worker: &Path) -> Result<(), Failure> {
-        step("put the images of Redis and of the worker on the node", || {
-            self.cluster.load_image(&Image::redis(REDIS_IMAGE)?)?;
-            let path = "/usr/bin/rigatoni-worker";
-            let image = Image::new(WORKER_IMAGE).program(worker, path)?.entrypoint([path]);
-            Ok(self.cluster.load_image(&image)?)
-        })?;
+    /// Builds the images and starts Redis. What is there already stays as it is; `note` remembers the images.
+    pub(crate) fn set(&self, shell: &Shell, worker: &Path, note: &Path) -> Result<(), Failure> {
+        let file = fs::metadata(worker).while_trying("look at", worker)?;
+        let images = format!(
+            "{} {} {:?}",
+            self.cluster.dir().display(),
+            file.len(),
+            file.modified().ok()
+        );
+        if fs::read_to_string(note).is_ok_and(|noted| noted == images) {
+            line("... the images of Redis and of the worker are on the node already");
+        } else {
+            step("put the images of Redis and of the worker on the node", || {
+                self.load_images(worker)
+            })?;
+            fs::write(note, images).while_trying("write", note)?;
+        }
         step("start Redis in the cluster", || {
             self.cluster
                 .kubectl_stdin(&["--namespace", crate::NAMESPACE, "apply", "--filename=-"], REDIS)?;
@@ -68,6 +78,13 @@ impl Real<'_> {
                 .run("kubectl rollout status deployment/redis --timeout=120s")
                 .map(drop)
         })
+    }
+
+    fn load_images(&self, worker: &Path) -> Result<(), Failure> {
+        self.cluster.load_image(&Image::redis(REDIS_IMAGE)?)?;
+        let path = "/usr/bin/rigatoni-worker";
+        let image = Image::new(WORKER_IMAGE).program(worker, path)?.entrypoint([path]);
+        Ok(self.cluster.load_image(&image)?)
     }
 }
 
