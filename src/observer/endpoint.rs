@@ -45,8 +45,8 @@ const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// How many addresses of a name are tried in one attempt.
 const ADDRESSES: usize = 4;
 
-/// After so many changes that went unannounced, this server is polled.
-const BETRAYALS: u32 = 2;
+/// After so many changes that were not announced, this server is asked instead. Once may be a SWAPDB.
+const UNANNOUNCED: u32 = 2;
 
 /// Observes an endpoint until the task is aborted.
 pub(super) async fn supervise(endpoint: Arc<Endpoint>, topology: Arc<Topology>) {
@@ -54,7 +54,7 @@ pub(super) async fn supervise(endpoint: Arc<Endpoint>, topology: Arc<Topology>) 
         endpoint,
         topology,
         spoke: None,
-        betrayals: 0,
+        unannounced: 0,
     };
     let mut attempt = 0;
     loop {
@@ -78,7 +78,7 @@ struct Supervisor {
     /// port scanner.
     spoke: Option<SocketAddr>,
     /// How often changes were not announced by a server that had agreed to.
-    betrayals: u32,
+    unannounced: u32,
 }
 
 /// What was asked, with the answer.
@@ -121,7 +121,7 @@ impl Supervisor {
     }
 
     async fn use_connection(&mut self, mut connection: Connection) -> Result<Infallible, Fault> {
-        let want = if self.betrayals < BETRAYALS {
+        let want = if self.unannounced < UNANNOUNCED {
             Mode::Tracking
         } else {
             Mode::Polling
@@ -243,7 +243,7 @@ impl Session<'_> {
                 if self.supervisor.endpoint.answered(events, now) {
                     Ok(())
                 } else {
-                    self.supervisor.betrayals += 1;
+                    self.supervisor.unannounced += 1;
                     Err(STALE)
                 }
             }

@@ -171,6 +171,43 @@ async fn a_change_that_was_not_announced_is_never_taken_for_a_watched_one() {
 }
 
 #[tokio::test]
+async fn a_server_without_resp3_is_asked_and_its_loss_is_noticed() {
+    let redis = redis_with(&[
+        "--rename-command",
+        "HELLO",
+        "",
+        "--user",
+        "reader",
+        "on",
+        ">secret",
+        "~*",
+        "+@all",
+    ]);
+    let mut client = Client::of(&redis);
+    let mut view = View::new(as_user(target(&redis), "reader", "secret"), &["lock"]);
+    let seen = view.up().await;
+    assert!(
+        matches!(
+            seen.link,
+            Link::Up {
+                mode: Mode::Polling,
+                ..
+            }
+        ),
+        "{:?}",
+        seen.link
+    );
+    client.run::<()>("SET lock pod-a PX 30000");
+    view.held_by("pod-a").await;
+    client.run::<u64>("CLIENT KILL TYPE normal SKIPME yes");
+    assert_eq!(view.down().await, Trouble::Unreachable);
+    view.up().await;
+    assert!(hold(&view.first()).is_some());
+    let mut view = View::new(as_user(target(&redis), "reader", "wrong"), &["lock"]);
+    assert_eq!(view.down().await, Trouble::AuthenticationFailed);
+}
+
+#[tokio::test]
 async fn credentials_are_checked_and_never_shown() {
     let redis = redis_with(&["--user", "reader", "on", ">right-secret", "~*", "+@all"]);
     let mut view = View::new(as_user(target(&redis), "reader", "wrong-secret"), &["lock"]);

@@ -61,7 +61,7 @@ pub struct Table {
     wakes: BTreeSet<(Mono, Key)>,
     /// How many entries have had no answer since the last doubt.
     unread: usize,
-    /// Number of the last end.
+    /// Number of the last end: its `noticed` in microseconds, or one more than the number before.
     seq: u64,
 }
 

@@ -304,7 +304,8 @@ impl Entry {
         let ended = interval.invalidated.map_or(now, |at| at.max(hold.last_answer));
         let watched =
             interval.watched && (interval.mode == Mode::Tracking || last_look_was_taken(&hold, now));
-        *seq += 1;
+        // Rising with the clock, not just by one: a consumer's cursor stays good when its endpoint becomes another one.
+        *seq = (*seq + 1).max(u64::try_from(now.0.as_micros()).unwrap_or(u64::MAX));
         if self.ends.len() == ENDS_PER_KEY {
             self.ends.pop_front();
         }
