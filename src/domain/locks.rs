@@ -82,7 +82,7 @@ pub struct Hold {
 /// How the table saw a hold end. What that means (lost, released) is the assessment's to say.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct End {
-    /// Number of this end, rising over all keys of the endpoint; a consumer's cursor.
+    /// Number of this end, rising over all keys of the endpoint, and with time over endpoints; a consumer's cursor.
     pub seq: u64,
     /// The hold as its last answer showed it.
     pub hold: Hold,

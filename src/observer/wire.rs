@@ -4,6 +4,8 @@
 //! The text of a Redis error is never kept: an old server answers a refused HELLO with its arguments, the password
 //! among them.
 
+mod metered;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::metered::{Allowance, Metered};
 use super::Target;
 use crate::clock;
 use crate::domain::locks::{Answer, HolderValue, Key, Mode, Mono, Trouble};
@@ -79,7 +82,10 @@ pub(super) struct Connection {
 
 /// The sending half: cheap to clone, answers come in the order of the requests.
 #[derive(Clone)]
-pub(super) struct Commands(MultiplexedConnection);
+pub(super) struct Commands {
+    connection: MultiplexedConnection,
+    allowance: Allowance,
+}
 
 impl Connection {
     /// Connects to exactly this address, authenticates and selects the database.
@@ -111,12 +117,17 @@ impl Connection {
             });
         }
         let credentials = credentials(target, protocol);
+        let allowance = Allowance::new();
+        let stream = Metered::new(stream, allowance.clone());
         let handshake = MultiplexedConnection::new_with_config(&credentials, stream, config);
-        let (commands, driver) = timeout(CONNECT_TIMEOUT, handshake).await.map_err(timed_out)??;
+        let (connection, driver) = timeout(CONNECT_TIMEOUT, handshake).await.map_err(timed_out)??;
         let mut tasks = JoinSet::new();
         tasks.spawn(driver);
         Ok(Self {
-            commands: Commands(commands),
+            commands: Commands {
+                connection,
+                allowance,
+            },
             pushes,
             _driver: tasks,
             resp3,
@@ -202,11 +213,13 @@ impl Commands {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        self.0
-            .clone()
+        let mut connection = self.connection.clone();
+        let replies = connection
             .send_packed_commands(pipeline, 0, pipeline.len())
             .await
-            .map_err(|error| fault(&error))
+            .map_err(|error| fault(&error))?;
+        self.allowance.renew();
+        Ok(replies)
     }
 }
 
