@@ -304,25 +304,13 @@ impl Cluster {
     }
 
     /// Lets a component stand still with its connections open (SIGSTOP).
-    ///
-    /// containerd and kubelet live in a process namespace that signals do not reach this way.
     pub fn freeze(&self, component: Component) -> Result<(), Error> {
-        self.signal(component, Signal::STOP)
+        self.supervisor()?.signal(component.name(), Signal::STOP)
     }
 
     /// Ends [`freeze`](Self::freeze).
     pub fn thaw(&self, component: Component) -> Result<(), Error> {
-        self.signal(component, Signal::CONT)
-    }
-
-    fn signal(&self, component: Component, signal: Signal) -> Result<(), Error> {
-        if matches!(component, Component::Containerd | Component::Kubelet) {
-            return Err(Error::Unsupported(format!(
-                "{} can be restarted, but not frozen",
-                component.name()
-            )));
-        }
-        self.supervisor()?.signal(component.name(), signal)
+        self.supervisor()?.signal(component.name(), Signal::CONT)
     }
 
     /// Kills a component with SIGKILL and starts it again with the same arguments, so on the same port.

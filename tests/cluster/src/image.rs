@@ -305,3 +305,28 @@ fn go_architecture() -> &'static str {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_files_make_the_same_archive() {
+        let image = Image::new("lockstep.dev/test:1").file("Cargo.toml", "/etc/a", 0o644);
+        let folder = std::env::temp_dir();
+        let archives = [(); 2].map(|()| image.write_archive(&folder).unwrap());
+        let digests = archives
+            .each_ref()
+            .map(|archive| digest::of_file(archive.path()).unwrap());
+        assert_eq!(digests[0], digests[1]);
+    }
+
+    #[test]
+    fn a_dynamic_program_brings_its_libraries() {
+        let shell = tools::find("sh").unwrap();
+        let image = Image::new("lockstep.dev/test:1")
+            .program(&shell, "/bin/sh")
+            .unwrap();
+        assert!(image.files.iter().any(|file| file.target.contains("libc.so")));
+    }
+}

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::cache::Lock;
-use crate::processes::{Spec, Supervisor};
+use crate::processes::{Launcher, Spec, Supervisor};
 use crate::wait::Probe;
 use crate::{Error, tools};
 
@@ -198,33 +198,30 @@ impl Namespaces {
     }
 
     fn inner_ip(&self, arguments: &[&str]) -> Result<(), Error> {
-        let launcher = self.network();
-        let Some((program, rest)) = launcher.split_first() else {
-            return Ok(());
-        };
-        tools::run(Command::new(program).args(rest).arg("ip").args(arguments)).map(drop)
+        let mut command = Command::new("nsenter");
+        command.arg(self.network_argument()).arg("ip").args(arguments);
+        tools::run(&mut command).map(drop)
+    }
+
+    fn network_argument(&self) -> String {
+        format!("--net=/proc/{}/ns/net", self.holder)
     }
 
     /// Starts a program in the node's network only.
-    pub(crate) fn network(&self) -> Vec<String> {
-        vec![
-            "nsenter".to_owned(),
-            format!("--net=/proc/{}/ns/net", self.holder),
-        ]
+    pub(crate) fn network(&self) -> Launcher {
+        let words = vec!["nsenter".to_owned(), self.network_argument()];
+        Launcher { words, forks: false }
     }
 
     /// Starts a program in all of the node's namespaces.
     ///
-    /// To enter a process namespace takes a fork; the death signal lets the inner process go with the outer
-    /// one.
-    pub(crate) fn all(&self) -> Vec<String> {
-        let mut launcher = self.network();
-        launcher.extend([
-            format!("--mount=/proc/{}/ns/mnt", self.holder),
-            format!("--pid=/proc/{}/ns/pid_for_children", self.holder),
-        ]);
-        launcher.extend(["setpriv", "--pdeathsig=KILL"].map(str::to_owned));
-        launcher
+    /// To enter a process namespace takes a fork; the death signal lets the inner process go with the outer one.
+    pub(crate) fn all(&self) -> Launcher {
+        let mut words = self.network().words;
+        words.push(format!("--mount=/proc/{}/ns/mnt", self.holder));
+        words.push(format!("--pid=/proc/{}/ns/pid_for_children", self.holder));
+        words.extend(["setpriv", "--pdeathsig=KILL"].map(str::to_owned));
+        Launcher { words, forks: true }
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Spec {
     program: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    /// Whether the program starts the actual one as its child, and ends with it.
+    forks: bool,
 }
 
 impl Spec {
@@ -64,6 +66,7 @@ impl Spec {
             program: program.as_ref().to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            forks: false,
         }
     }
 
@@ -91,10 +94,11 @@ impl Spec {
     }
 
     /// The same process, started by another program that gets it as its arguments.
-    pub(crate) fn within(mut self, launcher: &[String]) -> Self {
-        let Some((program, arguments)) = launcher.split_first() else {
+    pub(crate) fn within(mut self, launcher: &Launcher) -> Self {
+        let Some((program, arguments)) = launcher.words.split_first() else {
             return self;
         };
+        self.forks = launcher.forks;
         let inner = std::mem::replace(&mut self.program, program.into());
         let rest = std::mem::take(&mut self.arguments);
         self.arguments = arguments
@@ -105,6 +109,13 @@ impl Spec {
             .collect();
         self
     }
+}
+
+/// The start of a command line that ends with another command line.
+pub(crate) struct Launcher {
+    pub(crate) words: Vec<String>,
+    /// Whether it runs the other command as its child rather than in its own place.
+    pub(crate) forks: bool,
 }
 
 /// A folder and the processes that work in it; all of them go together.
@@ -121,6 +132,28 @@ pub(crate) struct Supervisor {
 struct Process {
     spec: Spec,
     child: Child,
+}
+
+impl Process {
+    /// The process that does the work.
+    fn id(&self) -> Pid {
+        let launched = Pid::from_child(&self.child);
+        if !self.spec.forks {
+            return launched;
+        }
+        let pid = launched.as_raw_nonzero();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let child = children
+            .split_whitespace()
+            .next()
+            .and_then(|child| child.parse().ok());
+        // Without a child, it is about to start it or to end.
+        child.and_then(Pid::from_raw).unwrap_or(launched)
+    }
+
+    fn signal(&self, signal: Signal) -> std::io::Result<()> {
+        Ok(rustix::process::kill_process(self.id(), signal)?)
+    }
 }
 
 /// What else goes at the end, beside the processes and the folder.
@@ -255,15 +288,16 @@ impl Supervisor {
 
     /// The process id, if it was started and not killed since.
     pub(crate) fn pid(&self, name: &str) -> Option<u32> {
-        self.lock().get(name).map(|process| process.child.id())
+        self.lock()
+            .get(name)
+            .map(|process| process.id().as_raw_nonzero().get().unsigned_abs())
     }
 
     pub(crate) fn signal(&self, name: &str, signal: Signal) -> Result<(), Error> {
         let processes = self.lock();
         let process = processes.get(name).ok_or_else(|| not_running(name))?;
-        let pid = Pid::from_child(&process.child);
-        rustix::process::kill_process(pid, signal)
-            .map_err(std::io::Error::from)
+        process
+            .signal(signal)
             .while_trying("send a signal to", Path::new(name))
     }
 
@@ -271,7 +305,7 @@ impl Supervisor {
     pub(crate) fn kill(&self, name: &str) -> Result<Spec, Error> {
         let mut process = self.lock().remove(name).ok_or_else(|| not_running(name))?;
         // An error means that it ended already.
-        let _ = process.child.kill();
+        let _ = process.signal(Signal::KILL);
         process
             .child
             .wait()

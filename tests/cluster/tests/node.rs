@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use common::{eventually, lines_with, processes_of, start_owner};
-use lockstep_cluster::{Cluster, Error, Image, Options};
+use lockstep_cluster::{Cluster, Component, Error, Image, Options};
 
 mod common;
 
@@ -92,6 +92,24 @@ fn real_pods_run_and_find_each_other() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "PONG\n");
+
+    // The node's own programs can be disturbed too; containers live on without them.
+    let pid = cluster.container_pid("default", &pod, "redis").unwrap();
+    for component in [Component::Containerd, Component::Kubelet] {
+        let before = cluster.pid(component);
+        cluster.freeze(component).unwrap();
+        cluster.thaw(component).unwrap();
+        cluster.restart(component).unwrap();
+        eventually("another process", || {
+            cluster.pid(component).is_some_and(|pid| Some(pid) != before)
+        });
+    }
+    eventually("logs through the new kubelet", || {
+        cluster
+            .kubectl(&["logs", &pod])
+            .is_ok_and(|logs| logs.contains("Ready to accept connections"))
+    });
+    assert_eq!(cluster.container_pid("default", &pod, "redis").unwrap(), pid);
 
     let folder = cluster.dir().to_owned();
     drop(cluster);
