@@ -1,5 +1,7 @@
 //! The definition in `crds/` is the one that the code describes, small enough for `kubectl apply`, bounded and explained.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
 use std::{env, fs};
 
 use serde_json::{Map, Value};

@@ -47,10 +47,11 @@ pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
     Ok(format!("{HEADER}{}", serde_yaml::to_string(&crd())?))
 }
 
-/// Takes back two things that come from Rust's `Option` and serde's `default`, not from the API.
+/// Takes back three things that come from Rust, not from the API.
 ///
-/// `nullable`: without it the apiserver drops a null as if the field were absent, as in built-in APIs; with it rules
-/// would have to tell null from absent. `default`: it would write into the resource what the user left out.
+/// `nullable`, from `Option`: without it the apiserver drops a null as if the field were absent, as in built-in APIs; with
+/// it rules would have to tell null from absent. `default`, from serde's: it would write into the resource what the user
+/// left out. Line breaks within a paragraph, from doc comments: `kubectl explain` breaks lines itself.
 fn plain(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema.default = None;

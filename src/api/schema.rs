@@ -4,53 +4,58 @@
 //! is refused early. Descriptions are dropped: with them a pod template alone is beyond what client-side apply can
 //! store. Every object keeps fields that the schema doesn't know, so that nothing newer than this schema is lost.
 
-use k8s_openapi::api::{
-    apps::v1::DeploymentStrategy,
-    autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec},
-    core::v1::{PodTemplateSpec, ServicePort, SessionAffinityConfig},
-    networking::v1::{NetworkPolicyEgressRule, NetworkPolicyIngressRule},
+use k8s_openapi::{
+    api::{
+        apps::v1::DeploymentStrategy,
+        autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec},
+        core::v1::{PodTemplateSpec, ServicePort, SessionAffinityConfig},
+        networking::v1::{NetworkPolicyEgressRule, NetworkPolicyIngressRule},
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value};
 
+const PRESERVE_UNKNOWN_FIELDS: &str = "x-kubernetes-preserve-unknown-fields";
+
 /// `PodTemplateSpec` of core/v1.
-pub(crate) fn pod_template(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<PodTemplateSpec>(generator)
+pub(crate) fn pod_template(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<PodTemplateSpec>()
 }
 
 /// `DeploymentStrategy` of apps/v1.
-pub(crate) fn deployment_strategy(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<DeploymentStrategy>(generator)
+pub(crate) fn deployment_strategy(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<DeploymentStrategy>()
 }
 
 /// `MetricSpec`s of autoscaling/v2.
-pub(crate) fn metrics(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<Vec<MetricSpec>>(generator)
+pub(crate) fn metrics(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<Vec<MetricSpec>>()
 }
 
 /// `HorizontalPodAutoscalerBehavior` of autoscaling/v2.
-pub(crate) fn behavior(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<HorizontalPodAutoscalerBehavior>(generator)
+pub(crate) fn behavior(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<HorizontalPodAutoscalerBehavior>()
 }
 
 /// `NetworkPolicyIngressRule`s of networking/v1.
-pub(crate) fn ingress_rules(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<Vec<NetworkPolicyIngressRule>>(generator)
+pub(crate) fn ingress_rules(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<Vec<NetworkPolicyIngressRule>>()
 }
 
 /// `NetworkPolicyEgressRule`s of networking/v1.
-pub(crate) fn egress_rules(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<Vec<NetworkPolicyEgressRule>>(generator)
+pub(crate) fn egress_rules(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<Vec<NetworkPolicyEgressRule>>()
 }
 
 /// `ServicePort`s of core/v1.
-pub(crate) fn service_ports(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<Vec<ServicePort>>(generator)
+pub(crate) fn service_ports(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<Vec<ServicePort>>()
 }
 
 /// `SessionAffinityConfig` of core/v1.
-pub(crate) fn session_affinity_config(generator: &mut SchemaGenerator) -> Schema {
-    verbatim::<SessionAffinityConfig>(generator)
+pub(crate) fn session_affinity_config(_: &mut SchemaGenerator) -> Schema {
+    verbatim::<SessionAffinityConfig>()
 }
 
 /// Conditions as metav1 bounds them, keyed by type.
@@ -102,30 +107,51 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn verbatim<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+/// Leaves the description to the field that has the type: kube's transform for `Option`al enums would overwrite it.
+pub(crate) fn described_by_field(schema: &mut Schema) {
+    schema.remove("description");
+}
+
+/// The schema of a built-in type, written out.
+fn verbatim<T: JsonSchema>() -> Schema {
+    // A generator of its own, because its references name types: only by its name a quantity can be told from a number
+    // or string.
+    let mut generator = SchemaSettings::openapi3().into_generator();
     let mut schema = generator.subschema_for::<T>();
-    open(schema.ensure_object());
+    open(schema.ensure_object(), generator.definitions());
     schema
 }
 
-/// Drops descriptions and defaults, and lets every object below keep fields that are not listed.
-fn open(schema: &mut Map<String, Value>) {
+/// Puts types in the place of references, drops descriptions and defaults, and lets every object keep fields that are not
+/// listed.
+fn open(schema: &mut Map<String, Value>, types: &Map<String, Value>) {
+    if let Some(Value::String(reference)) = schema.remove("$ref") {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        if name == Quantity::schema_name() {
+            // Built-in APIs take `cpu: 0.5` as well as `cpu: 1` and `cpu: 500m`. No type of a definition does.
+            *schema = Map::from_iter([(PRESERVE_UNKNOWN_FIELDS.to_owned(), Value::Bool(true))]);
+            return;
+        }
+        if let Some(Value::Object(referred)) = types.get(name) {
+            schema.clone_from(referred);
+        }
+    }
     schema.remove("description");
     // A default would be written into the resource and from there pinned in the child.
     schema.remove("default");
     if schema.get("type").is_some_and(|kind| kind == "object") && !schema.contains_key("additionalProperties")
     {
-        schema.insert("x-kubernetes-preserve-unknown-fields".into(), true.into());
+        schema.insert(PRESERVE_UNKNOWN_FIELDS.to_owned(), Value::Bool(true));
     }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties
             .values_mut()
             .filter_map(Value::as_object_mut)
-            .for_each(open);
+            .for_each(|property| open(property, types));
     }
     for below in ["items", "additionalProperties"] {
         if let Some(Value::Object(schema)) = schema.get_mut(below) {
-            open(schema);
+            open(schema, types);
         }
     }
 }

@@ -10,7 +10,7 @@
 
 mod duration;
 mod locks;
-mod redis;
+mod store;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub use locks::{
     Balance, Dialect, ForeignHolders, Hold, HolderRule, HolderSource, HolderSourceType, LockSet, OwnerMatch,
     OwnerMatchType, Readiness, Registry, ScoreUnit,
 };
-pub use redis::{CaSource, Endpoints, KeySelector, Redis, SecretSource, Sentinel, Tls};
+pub use store::{CaSource, Endpoints, KeySelector, Redis, SecretSource, Sentinel, Tls};
 
 use super::{schema, status::CoordinatedWorkloadStatus};
 
@@ -206,6 +206,7 @@ pub struct CoordinatedWorkloadSpec {
 
 /// Who owns the Deployment's replicas while something autoscales.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = schema::described_by_field)]
 pub enum AutoscalingMode {
     /// Lockstep makes a HorizontalPodAutoscaler.
     #[default]
@@ -380,6 +381,7 @@ pub struct PodDefaults {
 
 /// What to do with an object of the same name that Lockstep did not make.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = schema::described_by_field)]
 pub enum ConflictPolicy {
     /// Leave it alone and say so.
     #[default]

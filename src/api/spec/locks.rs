@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Duration;
+use crate::api::schema;
 
 /// A set of locks with common settings.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -124,6 +125,7 @@ pub struct LockSet {
 
 /// Whether somebody must hold a lock at all times.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = schema::described_by_field)]
 pub enum Hold {
     /// Somebody must hold it at all times.
     Continuous,
@@ -134,6 +136,7 @@ pub enum Hold {
 /// The lock libraries that Lockstep knows.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names of the libraries")]
+#[schemars(transform = schema::described_by_field)]
 pub enum Dialect {
     Rigatoni,
     Redlock,
@@ -236,6 +239,7 @@ pub struct HolderSource {
 /// Kind of place where a holder is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "Redis' own terms")]
+#[schemars(transform = schema::described_by_field)]
 pub enum HolderSourceType {
     #[default]
     StringValue,
@@ -250,6 +254,7 @@ pub enum HolderSourceType {
 /// Unit of a sorted set's scores.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "units")]
+#[schemars(transform = schema::described_by_field)]
 pub enum ScoreUnit {
     Seconds,
     Milliseconds,
@@ -275,6 +280,7 @@ pub struct OwnerMatch {
 /// What of a pod an owner is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "Kubernetes' own terms")]
+#[schemars(transform = schema::described_by_field)]
 pub enum OwnerMatchType {
     #[default]
     PodName,
@@ -287,7 +293,7 @@ pub enum OwnerMatchType {
 /// A key that says which pod a holder is.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = (
-    "self.key.contains('{holder}') || self.?field.orValue('').contains('{holder}')",
+    "self.key.contains('{holder}') || (has(self.field) && self.field.contains('{holder}'))",
     "key or field must contain {holder}: without it every holder would be the same pod"
 ))]
 #[serde(rename_all = "camelCase")]
@@ -332,6 +338,7 @@ pub struct Balance {
 
 /// Whether others share these locks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = schema::described_by_field)]
 pub enum ForeignHolders {
     /// A foreign holder is a finding.
     #[default]
@@ -342,6 +349,7 @@ pub enum ForeignHolders {
 
 /// Whether unheld or unobserved locks make Ready False.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = schema::described_by_field)]
 pub enum Readiness {
     /// They don't.
     #[default]
