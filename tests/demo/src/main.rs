@@ -156,8 +156,16 @@ fn up(no_node: bool) -> Result<(), Failure> {
         }
     };
     shell.show("kubectl apply -f crds/")?;
-    shell.run(
-        "kubectl wait --for=condition=Established crd/coordinatedworkloads.lockstep.dev --timeout=30s",
+    // `kubectl wait` fails on a definition that is so new that it has no conditions yet.
+    shell.until(
+        "the apiserver to serve the new kind",
+        Duration::from_secs(30),
+        || {
+            Ok(match shell.run("kubectl get cwl") {
+                Ok(_) => Probe::Ready(()),
+                Err(failure) => Probe::NotYet(failure.to_string()),
+            })
+        },
     )?;
     step("start the operator as a process of this machine", || {
         start_operator(&places, &cluster)
