@@ -162,6 +162,17 @@ fn verbatim_parts_come_back_whole() {
     );
     assert_eq!(found["spec"], object["spec"]);
     assert_eq!(found["status"], json!({ "observedGeneration": -1 }));
+    object["metadata"]["name"] = json!("whole-server-side");
+    let applied = CLUSTER
+        .kubectl_stdin(
+            &["apply", "--server-side", "-o", "json", "-f", "-"],
+            &object.to_string(),
+        )
+        .unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&applied).unwrap()["spec"],
+        object["spec"]
+    );
 }
 
 #[test]

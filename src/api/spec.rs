@@ -166,7 +166,7 @@ pub struct CoordinatedWorkloadSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub progress_deadline_seconds: Option<i32>,
-    /// Old `ReplicaSets` that are kept, as in apps/v1; 10 by default.
+    /// Old `ReplicaSet`s that are kept, as in apps/v1; 10 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub revision_history_limit: Option<i32>,
@@ -250,7 +250,7 @@ pub struct Autoscaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_replicas: Option<i32>,
-    /// What is scaled on: `MetricSpecs` of autoscaling/v2. Left out together with the shorthands: that API's default.
+    /// What is scaled on: `MetricSpec`s of autoscaling/v2. Left out together with the shorthands: that API's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::metrics")]
     pub metrics: Option<Vec<Verbatim>>,
@@ -320,12 +320,12 @@ pub struct NetworkPolicy {
     /// Whether there is a policy; true by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Who may reach the pods: `NetworkPolicyIngressRules` of networking/v1. They replace the default, which is every port
+    /// Who may reach the pods: `NetworkPolicyIngressRule`s of networking/v1. They replace the default, which is every port
     /// from pods of the same namespace and the declared ports from anywhere; an empty list lets nobody in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ingress_rules")]
     pub ingress: Option<Vec<Verbatim>>,
-    /// What the pods may reach: `NetworkPolicyEgressRules` of networking/v1. DNS and the ports of Redis in this spec are
+    /// What the pods may reach: `NetworkPolicyEgressRule`s of networking/v1. DNS and the ports of Redis in this spec are
     /// added. Left out: not restricted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::egress_rules")]
@@ -344,7 +344,7 @@ pub struct Service {
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["ClusterIP", "NodePort", "LoadBalancer"]))]
     pub type_: Option<String>,
-    /// `ServicePorts` of core/v1.
+    /// `ServicePort`s of core/v1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::service_ports")]
     pub ports: Vec<Verbatim>,
