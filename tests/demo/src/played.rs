@@ -131,27 +131,31 @@ struct Players<'a> {
 
 impl Players<'_> {
     fn follow(&mut self, list: &Value) -> Result<(), Failure> {
-        let objects = list["items"].as_array().map_or(&[][..], Vec::as_slice);
-        for (pod, object) in view::pods(list).iter().zip(objects) {
-            if pod.going {
-                self.end(&pod.name)?;
-                // Gone already is as good.
-                let _ = self
-                    .shell
-                    .run(&patch(&pod.name, "", &json!({"metadata": {"finalizers": null}})));
-            } else if pod.ready && self.keep(&pod.name, object)? {
-                // One after the other, as a node brings its containers up: the first takes the locks.
-                break;
-            }
-        }
-        let names: Vec<String> = view::pods(list).into_iter().map(|pod| pod.name).collect();
+        let pods = view::pods(list);
+        let is_there = |name: &String| pods.iter().any(|pod| pod.name == *name);
         let gone: Vec<String> = self
             .running
             .keys()
-            .filter(|name| !names.contains(name))
+            .filter(|name| !is_there(name))
             .cloned()
             .collect();
-        gone.iter().try_for_each(|name| self.end(name))
+        gone.iter().try_for_each(|name| self.end(name))?;
+        for pod in pods.iter().filter(|pod| pod.going) {
+            self.end(&pod.name)?;
+            // A failure means that it is gone already, which is as good.
+            let _ = self
+                .shell
+                .run(&patch(&pod.name, "", &json!({"metadata": {"finalizers": null}})));
+        }
+        // All are asked to end before any is started, and then one is started after the other, as on a node: so the
+        // first takes all locks.
+        let objects = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        for (pod, object) in pods.iter().zip(objects) {
+            if pod.ready && !pod.going && self.keep(&pod.name, object)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The worker of a pod runs; one that was killed is started again and counted. Says whether one was started.
