@@ -1,5 +1,105 @@
-//! The pure core: what Lockstep concludes, without a client, a clock or a task.
+//! The pure core: what should be, what is concluded, what is said. No client, no clock, no task, no randomness.
+//!
+//! [`decide`] takes what was gathered and says what to do; it can't fail: a spec that can't be used is a finding.
+//! [`report`] takes what came of it and says the status. Between them lies the execution, in `reconcile`.
+//!
+//! Two things here have state, both plain values with injected time: [`locks::table`] (one per endpoint) and
+//! [`memory::Memory`] (one per workload).
 
+pub mod assessment;
+pub mod balance;
 pub mod children;
+pub mod finding;
+pub mod incident;
 pub mod locks;
+pub mod memory;
+pub mod ownership;
+pub mod rollout;
+pub mod status;
 pub mod workload;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::{
+    assessment::{Assessment, StoreView, assess},
+    children::{Children, LiveChildren, Outcome, Plan, Prepared},
+    locks::Mono,
+    memory::Memory,
+    ownership::PodView,
+    rollout::DeploymentView,
+    workload::{Problem, Workload},
+};
+use crate::api::{CoordinatedWorkload, CoordinatedWorkloadStatus};
+
+/// The present moment on both clocks: verdicts use the monotonic one, people the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Now {
+    /// Local monotonic clock.
+    pub mono: Mono,
+    /// Wall clock.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// What the wall clock shows, or showed, at `at`.
+    #[must_use]
+    pub fn wall_at(&self, at: Mono) -> Timestamp {
+        let ahead = SignedDuration::try_from(at.since(self.mono)).unwrap_or_default();
+        let behind = SignedDuration::try_from(self.mono.since(at)).unwrap_or_default();
+        self.wall.checked_add(ahead - behind).unwrap_or(self.wall)
+    }
+}
+
+/// Everything that a decision is made from.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// The resource, with the status that was written last.
+    pub resource: &'a CoordinatedWorkload,
+    /// Its spec, parsed, or what is wrong with it.
+    pub workload: &'a Result<Workload, Vec<Problem>>,
+    /// Its children, as the caches hold them.
+    pub live: &'a LiveChildren,
+    /// Its pods.
+    pub pods: &'a [PodView],
+    /// Its store; `None` without `spec.redis`.
+    pub store: Option<&'a StoreView>,
+}
+
+/// What to do, and what is concluded.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What should be, and what is left to do about it; `None`: the spec can't be used.
+    pub children: Option<(Children<Prepared>, Plan)>,
+    /// Store and locks.
+    pub assessment: Assessment,
+}
+
+/// Decides: what the children should be, and what is to be concluded of the locks. Memory moves forward.
+#[must_use]
+pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decision {
+    memory.see_pods(observed.pods, now.mono, now.wall);
+    let listed = observed.resource.status.as_ref().map(|status| status.children.as_slice()).unwrap_or_default();
+    let children = observed.workload.as_ref().ok().map(|workload| {
+        let prepared = children::build(workload);
+        let plan = children::plan(workload, &prepared, observed.live, listed);
+        (prepared, plan)
+    });
+    let rollout = observed.live.deployment.as_ref().map(DeploymentView::of).unwrap_or_default().rollout();
+    let assessment = match observed.workload {
+        Ok(workload) => assess(workload, observed.store, rollout, memory, now),
+        Err(_) => Assessment::unjudged(),
+    };
+    Decision { children, assessment }
+}
+
+/// Says the status that follows from a decision and what came of it. `outcome` is `None` if nothing was tried.
+#[must_use]
+pub fn report(
+    observed: &Observed<'_>,
+    decision: &Decision,
+    outcome: Option<&Outcome>,
+    memory: &mut Memory,
+    now: Now,
+) -> CoordinatedWorkloadStatus {
+    status::report(observed, decision, outcome, memory, now)
+}

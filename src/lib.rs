@@ -1,7 +1,36 @@
 //! Lockstep: a Kubernetes operator for workloads whose replicas coordinate through locks in Redis.
+//!
+//! # Bird's-eye view
+//!
+//! A `CoordinatedWorkload` becomes a Deployment, a HorizontalPodAutoscaler, a PodDisruptionBudget and a NetworkPolicy;
+//! the locks that its pods hold in Redis are watched, and what is concluded of them is said in status, conditions and
+//! events. One pass is gather → decide → execute → report, and [`reconcile`] is the only place that knows this order.
+//!
+//! # Code map
+//!
+//! | module | what | I/O |
+//! |---|---|---|
+//! | [`api`] | the resource: types, schema rules, the closed vocabulary | none |
+//! | [`domain`] | what should be, what is concluded, what is said | none |
+//! | [`cluster`] | writes to Kubernetes: children, status, events; reads of Secrets | Kubernetes |
+//! | [`observer`] | one supervised connection per Redis endpoint | Redis, DNS |
+//! | [`reconcile`] | one pass over one resource | through the two above |
+//! | [`controller`] | watches, triggers, concurrency, shutdown | Kubernetes |
+//! | [`retry`] | backoff of one object | none |
+//! | [`clock`] | the clocks | clocks |
+//!
+//! # Invariants, each held by a test
+//!
+//! - `api` and `domain` know no client, task, clock or randomness (`tests/purity.rs`).
+//! - `crds/` is what `lockstep crd` prints (`tests/crd.rs`).
+//! - Nothing is written to Redis; nothing read from it is shown but names of this workload's pods.
+//! - A pass over an unchanged world makes no request.
 
 pub mod api;
 pub mod clock;
 pub mod cluster;
+pub mod controller;
 pub mod domain;
 pub mod observer;
+pub mod reconcile;
+pub mod retry;

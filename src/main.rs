@@ -1,2 +1,113 @@
-//! (being written)
-fn main() {}
+//! `lockstep run` is the operator, `lockstep crd` prints the definition of its resource.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use lockstep::{api, cluster, controller, observer};
+use tracing_subscriber::EnvFilter;
+
+/// A Kubernetes operator for workloads whose replicas coordinate through locks in Redis.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator, in a pod or with KUBECONFIG.
+    Run(Run),
+    /// Print the CustomResourceDefinition.
+    Crd,
+}
+
+#[derive(Args)]
+struct Run {
+    /// Watch this namespace only.
+    #[arg(long, env = "LOCKSTEP_WATCH_NAMESPACE")]
+    watch_namespace: Option<String>,
+    /// DNS server that resolves Redis hosts, as ADDRESS:PORT; those of the system by default.
+    #[arg(long, env = "LOCKSTEP_DNS_SERVER")]
+    dns_server: Option<SocketAddr>,
+    /// DNS domain of the cluster.
+    #[arg(long, env = "LOCKSTEP_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Allow Redis on loopback addresses also when running in a pod.
+    #[arg(long, env = "LOCKSTEP_ALLOW_LOOPBACK")]
+    allow_loopback: bool,
+    /// Allow Redis on link-local addresses.
+    #[arg(long, env = "LOCKSTEP_ALLOW_LINK_LOCAL")]
+    allow_link_local: bool,
+    /// Allow Redis on ports below 1024, 2379–2380 and 10248–10259.
+    #[arg(long, env = "LOCKSTEP_ALLOW_RESERVED_PORTS")]
+    allow_reserved_ports: bool,
+    /// What to log, in the syntax of `tracing`'s EnvFilter.
+    #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
+    log: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Crd => print_crd(),
+        Command::Run(run) => match start(run).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(%error, "the operator can't run");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this command is for")]
+fn print_crd() -> ExitCode {
+    match api::crd_yaml() {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("the definition can't be printed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_new(&run.log)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One provider for every TLS connection; without this, rustls can't choose and panics.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let in_cluster = std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let config = kube::Config::infer().await?;
+    let client = cluster::client(config)?;
+    let settings = observer::Settings {
+        cluster_domain: run.cluster_domain,
+        dns_server: run.dns_server,
+        in_cluster,
+        rules: observer::EndpointRules {
+            allow_loopback: run.allow_loopback,
+            allow_link_local: run.allow_link_local,
+            allow_reserved_ports: run.allow_reserved_ports,
+            ..observer::EndpointRules::default()
+        },
+    };
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "lockstep".to_owned());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), in_cluster, "starting");
+    controller::run(client, instance, settings, run.watch_namespace, terminated()).await?;
+    Ok(())
+}
+
+/// Ready when the process is asked to end.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

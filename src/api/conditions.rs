@@ -1,1 +1,248 @@
-//! (being written)
+//! The closed vocabulary of conditions and events. Pure.
+//!
+//! Every name that a user can see in a condition or an event is a variant here, once; the README's tables are compared
+//! with these lists by a test.
+
+/// Defines a closed set of names: the enum, its spelling and the list of all of them.
+macro_rules! names {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub enum $name { $($(#[$doc])* $variant),+ }
+
+        impl $name {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// As it is spelt in the API.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+names! {
+    /// Type of a condition. True is good, except for the three that are absent when there is nothing to say.
+    ConditionType {
+        /// The spec runs: valid, applied, rolled out, available.
+        Ready,
+        /// Work is going on; absent otherwise.
+        Reconciling,
+        /// Waiting will not help; absent otherwise.
+        Stalled,
+        /// Lockstep changes nothing, by `spec.suspend`; absent otherwise.
+        Suspended,
+        /// The Deployment's own verdict.
+        Available,
+        /// Complete, fresh, usable answers come from Redis.
+        StoreReachable,
+        /// Every Continuous lock is in good hands and nothing judged is wrong.
+        LocksHeld,
+        /// No pod holds more than its share.
+        LocksBalanced,
+    }
+}
+
+names! {
+    /// Reason of a condition.
+    Reason {
+        /// Ready: the spec runs.
+        Reconciled,
+        /// Ready: work is going on.
+        Progressing,
+        /// Ready, Stalled: the Deployment is not available.
+        DeploymentUnavailable,
+        /// Ready: a child could not be written; it is tried again.
+        ChildApplyFailed,
+        /// Ready: suspended, and the children differ from the spec.
+        SuspendedWithChanges,
+        /// Ready: a set with `readiness: Required` is unheld.
+        LocksNotHeld,
+        /// Ready: a set with `readiness: Required` is not observed.
+        LocksNotObserved,
+        /// Reconciling: this generation is being applied.
+        NewGeneration,
+        /// Reconciling: the Deployment rolls out the current template.
+        RollingOut,
+        /// Reconciling: a write failed for a reason that passes.
+        Retrying,
+        /// Stalled: the spec can't be used as it is.
+        InvalidSpec,
+        /// Stalled: the apiserver refuses the pod template.
+        InvalidPodTemplate,
+        /// Stalled: an object of that name exists that Lockstep did not make.
+        NameConflict,
+        /// Stalled: somebody took away the owner reference.
+        OwnershipLost,
+        /// Stalled: a field that can't be changed was changed.
+        ImmutableField,
+        /// Stalled: the operator lacks a permission.
+        Forbidden,
+        /// Stalled: a webhook or policy refuses the object.
+        AdmissionDenied,
+        /// Stalled: the object is larger than the apiserver takes.
+        ObjectTooLarge,
+        /// Stalled: the rollout made no progress within its deadline.
+        ProgressDeadlineExceeded,
+        /// Suspended: by `spec.suspend`.
+        SuspendedByUser,
+        /// Available: enough pods are available.
+        MinimumReplicasAvailable,
+        /// Available: too few pods are available.
+        MinimumReplicasUnavailable,
+        /// Available, `LocksHeld`: no replicas are wanted.
+        NoReplicasWanted,
+        /// Available: not known yet.
+        Pending,
+        /// `StoreReachable`: complete, fresh answers.
+        Reachable,
+        /// `StoreReachable`: never answered yet.
+        Connecting,
+        /// `StoreReachable`: no connection.
+        Unreachable,
+        /// `StoreReachable`: the name does not resolve.
+        DnsFailure,
+        /// `StoreReachable`: no answer in time.
+        Timeout,
+        /// `StoreReachable`: the TLS handshake fails.
+        TlsFailure,
+        /// `StoreReachable`: user or password refused.
+        AuthenticationFailed,
+        /// `StoreReachable`: the ACL user lacks a command or key.
+        PermissionDenied,
+        /// `StoreReachable`: a Secret or its key is missing.
+        SecretNotFound,
+        /// `StoreReachable`: the server loads its data.
+        Loading,
+        /// `StoreReachable`: the server is a replica.
+        NotMaster,
+        /// `StoreReachable`: a failover is going on.
+        FailoverInProgress,
+        /// `StoreReachable`: the cluster is down.
+        ClusterDown,
+        /// `StoreReachable`: the operator's settings forbid the address.
+        EndpointForbidden,
+        /// `StoreReachable`: the server does not speak Redis as expected.
+        ProtocolError,
+        /// `StoreReachable`: connected, but no complete answer lately.
+        Stale,
+        /// `LocksHeld`: a hold ended by loss and is not made good.
+        LocksLost,
+        /// `LocksHeld`: nobody holds a Continuous lock for longer than its grace.
+        LocksUnheld,
+        /// `LocksHeld`: a key has a wrong type or a value that does not fit.
+        Malformed,
+        /// `LocksHeld`: a lock never expires although it should.
+        NoExpiry,
+        /// `LocksHeld`: somebody else holds a lock.
+        ForeignHolder,
+        /// `LocksHeld`: the holder's pod is gone, the lock still runs.
+        OrphanedOwner,
+        /// `LocksHeld`, `LocksBalanced`: no complete answer from Redis.
+        NotObserved,
+        /// `LocksHeld`: no holder yet, within the grace.
+        AwaitingHolder,
+        /// `LocksHeld`: held, by owners that can't be told.
+        HeldUnattributed,
+        /// `LocksHeld`: every Continuous lock is in good hands.
+        AllHeld,
+        /// `LocksBalanced`: one pod holds more than its share.
+        Concentrated,
+        /// `LocksBalanced`: fewer than two replicas are wanted.
+        SingleReplica,
+        /// `LocksBalanced`: the set names fewer than two locks.
+        TooFewLocks,
+        /// `LocksBalanced`: too many owners can't be told.
+        Unattributed,
+        /// `LocksBalanced`: too early to say.
+        Settling,
+        /// `LocksBalanced`: no pod holds more than its share.
+        Balanced,
+    }
+}
+
+names! {
+    /// Reason of an event.
+    EventReason {
+        /// A child was created.
+        ChildCreated,
+        /// A child was changed.
+        ChildUpdated,
+        /// A child was deleted.
+        ChildDeleted,
+        /// The Deployment runs the current template.
+        RolloutComplete,
+        /// Lost or unheld locks are in good hands again.
+        LocksRecovered,
+        /// A concentration is over.
+        LocksRebalanced,
+        /// Redis answers again.
+        StoreReachable,
+        /// Lockstep changes nothing any more.
+        Suspended,
+        /// Lockstep works again.
+        Resumed,
+        /// A hold ended by loss.
+        LocksLost,
+        /// One pod holds more than its share.
+        LocksConcentrated,
+        /// Nobody holds a Continuous lock for longer than its grace.
+        LocksUnheld,
+        /// A lock's owner is gone and the lock still runs.
+        LocksOrphaned,
+        /// A lock never expires although it should.
+        LockWithoutExpiry,
+        /// Somebody else holds a lock.
+        ForeignLockHolder,
+        /// Redis gives no usable answers.
+        StoreUnreachable,
+        /// The spec can't be used as it is.
+        InvalidSpec,
+        /// An object of that name exists that Lockstep did not make.
+        NameConflict,
+        /// A child could not be written.
+        ApplyFailed,
+        /// The rollout made no progress within its deadline.
+        RolloutStuck,
+        /// Somebody changed a child; Lockstep changed it back.
+        DriftCorrected,
+    }
+}
+
+impl EventReason {
+    /// Whether the event is a Warning.
+    #[must_use]
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::ChildCreated
+            | Self::ChildUpdated
+            | Self::ChildDeleted
+            | Self::RolloutComplete
+            | Self::LocksRecovered
+            | Self::LocksRebalanced
+            | Self::StoreReachable
+            | Self::Suspended
+            | Self::Resumed => false,
+            Self::LocksLost
+            | Self::LocksConcentrated
+            | Self::LocksUnheld
+            | Self::LocksOrphaned
+            | Self::LockWithoutExpiry
+            | Self::ForeignLockHolder
+            | Self::StoreUnreachable
+            | Self::InvalidSpec
+            | Self::NameConflict
+            | Self::ApplyFailed
+            | Self::RolloutStuck
+            | Self::DriftCorrected => true,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Watches, triggers, concurrency, shutdown. I/O.
+//!
+//! Each kind is watched by a task of its own with a backoff of its own: in kube's `Controller` one failing watch delays
+//! every trigger. Triggers say which resource to look at, never why; the scheduler behind `applier` runs one pass per
+//! resource at a time and merges what waits.
+
+use std::sync::Arc;
+
+use futures::{
+    StreamExt as _,
+    channel::mpsc::{UnboundedSender, unbounded},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt as _,
+        applier,
+        controller::Config,
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    api::{CoordinatedWorkload, WORKLOAD_LABEL},
+    cluster::{CachedChild, Cluster},
+    domain::children::{ChildKind, Children, Live},
+    observer::{Observers, Settings, WorkloadKey},
+    reconcile::{Context, PodIndex, error_policy, key_of, reconcile},
+};
+
+/// Passes at a time: enough to hide the apiserver's latency, few enough not to crowd out others.
+const CONCURRENCY: u16 = 16;
+/// A watch is renewed this often, seconds: also how long a dead one can go unnoticed.
+const WATCH_TIMEOUT: u32 = 60;
+/// Objects a page of a list, for the sake of memory.
+const PAGE: u32 = 100;
+
+/// The children of all resources, as the watches hold them.
+pub struct ChildCaches(Children<Store<CachedChild>>);
+
+impl ChildCaches {
+    /// The child of one kind of one resource: it has the resource's name.
+    #[must_use]
+    pub fn get(&self, kind: ChildKind, key: &WorkloadKey) -> Option<Live> {
+        let reference = ObjectRef::new_with(&key.name, kind).within(&key.namespace);
+        self.0.get(kind).get(&reference).map(|cached| cached.live())
+    }
+}
+
+/// Runs until `shutdown` is ready, then ends the passes that are under way. `namespace`: watch this one only.
+///
+/// Fails if a watch task ended, which none should.
+pub async fn run(
+    client: Client,
+    instance: String,
+    settings: Settings,
+    namespace: Option<String>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let (queue, requests) = unbounded();
+    let triggers = Triggers(queue);
+    let (observers, mut changes) = Observers::new(settings);
+    let mut watches = JoinSet::new();
+    let scope = Scope { client: client.clone(), namespace };
+
+    let mut writers = Children::from_fn(|kind| Some(Writer::<CachedChild>::new(kind)));
+    let stores = Children::from_fn(|kind| writers.get(kind).as_ref().map(Writer::as_reader));
+    for kind in ChildKind::ALL {
+        if let Some(writer) = writers.get_mut(kind).take() {
+            watches.spawn(watch_children(scope.clone(), kind, writer, triggers.clone()));
+        }
+    }
+    let stores = Children::from_fn(|kind| stores.get(kind).clone().unwrap_or_else(|| Writer::new(kind).as_reader()));
+    let context = Arc::new(Context::new(
+        Cluster::new(client, instance),
+        observers,
+        ChildCaches(stores.clone()),
+        PodIndex::default(),
+    ));
+    let (pods_listed, pods_ready) = tokio::sync::oneshot::channel();
+    watches.spawn(watch_pods(scope.clone(), Arc::clone(&context), triggers.clone(), pods_listed));
+    let writer = Writer::<CoordinatedWorkload>::default();
+    let resources = writer.as_reader();
+    watches.spawn(watch_resources(scope, writer, Arc::clone(&context), triggers.clone()));
+    let observed = triggers.clone();
+    watches.spawn(async move {
+        loop {
+            observed.trigger(&changes.recv().await);
+        }
+    });
+
+    let shutdown = async {
+        shutdown.await;
+        tracing::info!("shutting down: the passes under way are ended");
+    };
+    tokio::pin!(shutdown);
+    let caches = async {
+        for (_, store) in stores.iter() {
+            let _ = store.wait_until_ready().await;
+        }
+        let _ = pods_ready.await;
+        let _ = resources.wait_until_ready().await;
+        tracing::info!("caches are ready");
+    };
+    tokio::select! {
+        () = caches => {}
+        () = &mut shutdown => return Ok(()),
+        _ = watches.join_next() => return Err(Error::WatchEnded),
+    }
+    let passes = applier(
+        |resource, context| Box::pin(reconcile(resource, context)),
+        |resource, error, context| error_policy(&resource, error, &context),
+        context,
+        resources,
+        requests.map(Ok::<_, std::convert::Infallible>).take_until(shutdown),
+        Config::default().concurrency(CONCURRENCY),
+    )
+    // Every failure was logged where it happened; a resource that went meanwhile is none.
+    .for_each(|_| std::future::ready(()));
+    tokio::select! {
+        () = passes => Ok(()),
+        _ = watches.join_next() => Err(Error::WatchEnded),
+    }
+}
+
+/// The controller can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A watch task ended; watches never end by themselves.
+    #[error("a watch ended; this is a defect, please report it with the log before this line")]
+    WatchEnded,
+}
+
+/// Where to watch.
+#[derive(Clone)]
+struct Scope {
+    client: Client,
+    namespace: Option<String>,
+}
+
+impl Scope {
+    fn api<K>(&self, kind: &K::DynamicType) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope>,
+    {
+        let everywhere = Api::all_with(self.client.clone(), kind);
+        match &self.namespace {
+            Some(namespace) => everywhere.constrain(namespace),
+            None => everywhere,
+        }
+    }
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_TIMEOUT).page_size(PAGE)
+}
+
+/// Where passes are asked for.
+#[derive(Clone)]
+struct Triggers(UnboundedSender<ObjectRef<CoordinatedWorkload>>);
+
+impl Triggers {
+    fn trigger(&self, key: &WorkloadKey) {
+        // The receiver ends first only when the process ends.
+        let _ = self.0.unbounded_send(ObjectRef::new(&key.name).within(&key.namespace));
+    }
+}
+
+async fn watch_children(scope: Scope, kind: ChildKind, mut writer: Writer<CachedChild>, triggers: Triggers) {
+    let api = scope.api::<CachedChild>(&kind);
+    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL)).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let Some(event) = logged(event, kind.plural()) else { continue };
+        writer.apply_watcher_event(&event);
+        if let Event::Apply(child) | Event::InitApply(child) | Event::Delete(child) = &event {
+            triggers.trigger(&WorkloadKey { namespace: child.namespace().unwrap_or_default(), name: child.name_any() });
+        }
+    }
+}
+
+async fn watch_pods(scope: Scope, context: Arc<Context>, triggers: Triggers, listed: tokio::sync::oneshot::Sender<()>) {
+    let api = scope.api::<Pod>(&());
+    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL)).default_backoff().boxed();
+    let mut listed = Some(listed);
+    while let Some(event) = events.next().await {
+        let Some(event) = logged(event, "pods") else { continue };
+        let done = matches!(event, Event::InitDone);
+        for key in context.pods.apply(event) {
+            triggers.trigger(&key);
+        }
+        if let Some(listed) = listed.take_if(|_| done) {
+            let _ = listed.send(());
+        }
+    }
+}
+
+async fn watch_resources(
+    scope: Scope,
+    mut writer: Writer<CoordinatedWorkload>,
+    context: Arc<Context>,
+    triggers: Triggers,
+) {
+    let api = scope.api::<DeserializeGuard<CoordinatedWorkload>>(&());
+    let mut events = watcher::watcher(api, config()).default_backoff().boxed();
+    let store = writer.as_reader();
+    while let Some(event) = events.next().await {
+        let Some(event) = logged(event, "coordinatedworkloads").and_then(decoded) else { continue };
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(resource) | Event::InitApply(resource) => triggers.trigger(&key_of(resource)),
+            // Neither a deletion nor one that was missed asks for a pass; nothing outside the process needs one.
+            Event::Delete(resource) => context.release(&key_of(resource)),
+            Event::InitDone => {
+                context.retain(|key| store.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some());
+            }
+            Event::Init => {}
+        }
+    }
+}
+
+fn logged<K>(event: Result<Event<K>, watcher::Error>, kind: &'static str) -> Option<Event<K>> {
+    event
+        // kube's errors carry their sources in their text.
+        .inspect_err(|error| tracing::warn!(kind, %error, "a watch failed and is tried again"))
+        .ok()
+}
+
+/// Passes over objects that can't be decoded: one of them must not stop the list.
+fn decoded(event: Event<DeserializeGuard<CoordinatedWorkload>>) -> Option<Event<CoordinatedWorkload>> {
+    let decode = |guard: DeserializeGuard<CoordinatedWorkload>| match guard.0 {
+        Ok(mut resource) => {
+            resource.metadata.managed_fields = None;
+            Some(resource)
+        }
+        Err(error) => {
+            let (namespace, name) = (error.metadata.namespace.as_deref(), error.metadata.name.as_deref());
+            tracing::warn!(namespace, name, error = error.error, "a resource can't be decoded; is the CRD older or newer?");
+            None
+        }
+    };
+    Some(match event {
+        Event::Apply(guard) => Event::Apply(decode(guard)?),
+        Event::Delete(guard) => Event::Delete(decode(guard)?),
+        Event::InitApply(guard) => Event::InitApply(decode(guard)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}

@@ -1,0 +1,177 @@
+//! Losses that belong together, and what is said of them: one LocksLost, one LocksRecovered an incident. Pure.
+
+use std::{fmt::Write as _, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Now,
+    assessment::{Assessment, NewLoss, Recheck},
+    finding::{Finding, Problem, bounded, time},
+    memory::{Announcement, Incident, LockId, Loss, Memory},
+};
+use crate::{
+    api::{
+        conditions::EventReason,
+        spec,
+        status::{self, LockState},
+    },
+    domain::locks::Mono,
+};
+
+/// Entries of `status.recent`.
+const RECENT: usize = 10;
+/// While `LocksHeld` is False, further losses are said this often at most.
+const PAUSE: Duration = Duration::from_secs(300);
+
+/// Writes a loss down in `status.recent` and its set's `lastLoss`.
+pub fn record(memory: &mut Memory, id: &LockId, loss: &Loss) {
+    let when = loss.when.into();
+    memory.last_loss.insert(
+        id.0.clone(),
+        status::LastLoss { lock: id.1.clone(), cause: loss.cause.clone(), from: loss.from.clone(), when },
+    );
+    remember(
+        memory,
+        status::Incident {
+            set: Some(id.0.clone()),
+            lock: Some(id.1.clone()),
+            cause: loss.cause.clone(),
+            from: loss.from.clone(),
+            to: None,
+            when: loss.when.into(),
+            gap: None,
+        },
+    );
+}
+
+/// Writes an entry down in `status.recent`, newest first.
+pub fn remember(memory: &mut Memory, entry: status::Incident) {
+    memory.recent.insert(0, entry);
+    memory.recent.truncate(RECENT);
+}
+
+/// A next hold ends the gap of the loss of `id` at `when`.
+pub fn close_gap(memory: &mut Memory, id: &LockId, when: Timestamp, gap: Duration, to: Option<String>) {
+    let entry = memory
+        .recent
+        .iter_mut()
+        .find(|entry| entry.set.as_ref() == Some(&id.0) && entry.lock.as_ref() == Some(&id.1) && entry.when.0 == when);
+    if let Some(entry) = entry {
+        entry.gap = Some(spec::Duration::from(gap).0);
+        entry.to = to;
+    }
+    if let Some(incident) = &mut memory.incident {
+        incident.longest_gap = incident.longest_gap.max(Some(gap));
+    }
+}
+
+/// Opens or continues an incident by these losses, and announces what is to be said of them.
+pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, now: Now) {
+    let (continuous, intermittent): (Vec<_>, Vec<_>) = losses.into_iter().partition(|loss| loss.continuous);
+    say_intermittent(&intermittent, memory, now.mono);
+    if let Some(first) = continuous.first() {
+        let anchor = format!("{} {}", first.loss.when, first.id.1);
+        memory.incident.get_or_insert_with(|| Incident { anchor, ..Incident::default() });
+    }
+    let Some(incident) = &mut memory.incident else { return };
+    for NewLoss { id, loss, .. } in continuous {
+        incident.locks.insert(id.clone());
+        // Losses of one pod are one incident: the first was said together with the locks that would follow.
+        let pod = loss.from.clone().unwrap_or_default();
+        if !incident.pods.contains(&pod) {
+            incident.unsaid.push((id, loss));
+        }
+    }
+    let may_speak = incident.last_said.is_none_or(|last| now.mono >= last + PAUSE);
+    if incident.unsaid.is_empty() || !may_speak {
+        return;
+    }
+    incident.last_said = Some(now.mono);
+    let unsaid = std::mem::take(&mut incident.unsaid);
+    incident.pods.extend(unsaid.iter().map(|(_, loss)| loss.from.clone().unwrap_or_default()));
+    let pods = incident.pods.clone();
+    let orphaned: Vec<_> = assessment
+        .locks
+        .iter()
+        .filter(|lock| lock.state == LockState::Orphaned && lock.pod.as_ref().is_some_and(|pod| pods.contains(pod)))
+        .collect();
+    let mut note = list(&unsaid);
+    if !orphaned.is_empty() {
+        let names: Vec<_> = orphaned.iter().take(3).map(|lock| lock.name.as_str()).collect();
+        let more = if orphaned.len() > 3 { ", …" } else { "" };
+        let _ = write!(note, " {} more of its locks are orphaned ({}{more})", orphaned.len(), names.join(", "));
+        if let Some(last) = orphaned.iter().filter_map(|lock| lock.frees_at).max() {
+            let _ = write!(note, " and free until {}", time(last));
+        }
+        note.push('.');
+    }
+    announce_loss(memory, &unsaid, note);
+}
+
+fn say_intermittent(losses: &[NewLoss], memory: &mut Memory, now: Mono) {
+    if losses.is_empty() || memory.intermittent_said.is_some_and(|last| now < last + PAUSE) {
+        return;
+    }
+    memory.intermittent_said = Some(now);
+    let losses: Vec<_> = losses.iter().map(|loss| (loss.id.clone(), loss.loss.clone())).collect();
+    let note = list(&losses);
+    announce_loss(memory, &losses, note);
+}
+
+fn announce_loss(memory: &mut Memory, losses: &[(LockId, Loss)], mut note: String) {
+    let Some((id, first)) = losses.first() else { return };
+    let next = finding(id, first);
+    let _ = write!(note, " {}", next.next_step());
+    memory.outbox.push(Announcement {
+        reason: EventReason::LocksLost,
+        key: format!("{} {}", first.when, id.1),
+        note: bounded(&note),
+        pod: first.from.clone(),
+    });
+}
+
+fn list(losses: &[(LockId, Loss)]) -> String {
+    let mut note = losses.iter().take(3).map(|(id, loss)| finding(id, loss).message()).collect::<Vec<_>>().join("; ");
+    if losses.len() > 3 {
+        let _ = write!(note, "; and {} more", losses.len() - 3);
+    }
+    note.push('.');
+    note
+}
+
+fn finding(id: &LockId, loss: &Loss) -> Finding {
+    Finding { set: id.0.clone(), lock: id.1.clone(), problem: Problem::Lost(loss.clone()) }
+}
+
+/// Looks again when what was not said may be said.
+pub fn recheck(memory: &Memory, recheck: &mut Recheck) {
+    if let Some(Incident { last_said: Some(last), unsaid, .. }) = &memory.incident
+        && !unsaid.is_empty()
+    {
+        recheck.at(*last + PAUSE);
+    }
+}
+
+/// Closes the incident, and says that its locks are in good hands again. `transition` is when `LocksHeld` turned False,
+/// as status says it: it survives a crash between the event and the status.
+pub fn recover(memory: &mut Memory, transition: Option<Timestamp>) {
+    let Some(incident) = memory.incident.take() else { return };
+    let count = incident.locks.len();
+    let names: Vec<_> = incident.locks.iter().take(3).map(|(_, name)| name.as_str()).collect();
+    let mut note = match count {
+        0 => "All locks are in good hands again".to_owned(),
+        1 => format!("{} is in good hands again", names.join(", ")),
+        _ => format!("{count} locks are in good hands again ({}{})", names.join(", "), if count > 3 { ", …" } else { "" }),
+    };
+    if let Some(gap) = incident.longest_gap {
+        let _ = write!(note, "; longest time without a holder: {}", spec::Duration::from(gap).0);
+    }
+    note.push('.');
+    memory.outbox.push(Announcement {
+        reason: EventReason::LocksRecovered,
+        key: transition.map_or(incident.anchor, |transition| transition.to_string()),
+        note: bounded(&note),
+        pod: None,
+    });
+}

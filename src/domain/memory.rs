@@ -1,0 +1,427 @@
+//! What one workload remembers between decisions and loses with the process. Pure.
+//!
+//! Whatever must survive the process is read back from status ([`Memory::from_status`]); everything here is either
+//! that, or a clock, or knowledge that only an uninterrupted watch can have.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{locks::Mono, ownership::PodView};
+use crate::api::{
+    conditions::{ConditionType, EventReason, Reason},
+    status::{self, CoordinatedWorkloadStatus, Flag, LockState},
+};
+
+/// How long a pod that went is remembered at least: longer than the longest usual hold of a dead pod.
+const POD_KEPT: Duration = Duration::from_secs(600);
+
+/// The set's name and the lock's name.
+pub type LockId = (String, String);
+
+/// What one workload remembers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// Pods of this workload, live and gone, by name.
+    pub pods: BTreeMap<String, PodMemory>,
+    /// Declared locks.
+    pub locks: BTreeMap<LockId, LockMemory>,
+    /// The endpoint whose ends were judged, and the number of the last of them; `None`: none was looked at yet.
+    pub cursor: Option<(u64, u64)>,
+    /// Balance clocks by set.
+    pub balance: BTreeMap<String, BalanceMemory>,
+    /// The store's connection.
+    pub store: StoreMemory,
+    /// Losses that belong together, while `LocksHeld` has not turned True again.
+    pub incident: Option<Incident>,
+    /// When losses of Intermittent locks were said last.
+    pub intermittent_said: Option<Mono>,
+    /// Whether `LocksHeld` ever had a verdict, since replicas are wanted.
+    pub had_verdict: bool,
+    /// First moment at which a pod was seen Ready, in this process.
+    pub first_ready: Option<Mono>,
+    /// When status was written last.
+    pub status_written: Option<Mono>,
+    /// Events that wait to be posted, in order.
+    pub outbox: Vec<Announcement>,
+    /// `status.recent`, as it should be.
+    pub recent: Vec<status::Incident>,
+    /// Each set's `lastLoss`, as it should be.
+    pub last_loss: BTreeMap<String, status::LastLoss>,
+}
+
+/// A pod of this workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodMemory {
+    /// As it was seen last.
+    pub view: PodView,
+    /// Since when it is Ready, on the local clock.
+    pub ready_since: Option<Mono>,
+    /// When it was first seen deleted or finished.
+    pub gone: Option<Mono>,
+    /// Whether its object is gone.
+    pub deleted: bool,
+    /// By container: what happened to it.
+    pub containers: BTreeMap<String, ContainerMemory>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ContainerMemory {
+    /// When a restart was seen last.
+    pub restarted: Option<Mono>,
+    /// Since when it was seen not running, while it is not.
+    pub ended: Option<Mono>,
+}
+
+impl ContainerMemory {
+    /// When it was last seen to have ended or restarted.
+    #[must_use]
+    pub fn last_break(&self) -> Option<Mono> {
+        self.restarted.max(self.ended)
+    }
+}
+
+/// A declared lock.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LockMemory {
+    /// A loss that is not made good.
+    pub lost: Option<Loss>,
+    /// How its last hold ended, if this process saw it.
+    pub last_end: Option<LastEnd>,
+    /// Time without a holder that counted, and since when it counts now.
+    pub grace: GraceClock,
+    /// The grace is over, or status said so before this process.
+    pub overdue: bool,
+    /// When the present owner was first found not live, and the hold that it was found for.
+    pub owner_missing_since: Option<Mono>,
+    /// Whether somebody was ever seen to hold it, in this process or by status.
+    pub ever_held: bool,
+}
+
+/// How a hold ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastEnd {
+    /// Cause, as in the contract's table.
+    pub cause: Cause,
+    /// The pod that held it.
+    pub from: Option<String>,
+    /// On the local clock: where a gap counts from.
+    pub at: Mono,
+    /// For people.
+    pub when: Timestamp,
+    /// Whether the gap until the next hold is still open.
+    pub open: bool,
+}
+
+/// Why a hold ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Cause {
+    /// Nobody watched throughout.
+    Unexplained,
+    /// It ran out, its owner gone.
+    HolderGone,
+    /// It ran out, its owner alive.
+    Expired,
+    /// Given up before it ran out.
+    Released,
+}
+
+impl Cause {
+    /// As it is spelt in status and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unexplained => "Unexplained",
+            Self::HolderGone => "HolderGone",
+            Self::Expired => "Expired",
+            Self::Released => "Released",
+        }
+    }
+
+    /// Whether it counts as a loss.
+    #[must_use]
+    pub fn is_loss(self) -> bool {
+        match self {
+            Self::HolderGone | Self::Expired => true,
+            Self::Unexplained | Self::Released => false,
+        }
+    }
+}
+
+/// A loss of a Continuous lock that is not made good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loss {
+    /// Cause, as it is spelt in status.
+    pub cause: String,
+    /// The pod that lost it, or nothing where it must not be named.
+    pub from: Option<String>,
+    /// When.
+    pub when: Timestamp,
+    /// How the pod ended, or that it still runs.
+    pub detail: String,
+}
+
+/// A clock that runs only while it should.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct GraceClock {
+    /// What has run so far, before `running_since`.
+    pub elapsed: Duration,
+    /// Since when it runs now.
+    pub running_since: Option<Mono>,
+}
+
+impl GraceClock {
+    /// What has run until `now`.
+    #[must_use]
+    pub fn total(&self, now: Mono) -> Duration {
+        self.elapsed + self.running_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// Starts or stops it.
+    pub fn run(&mut self, running: bool, now: Mono) {
+        if running {
+            self.running_since.get_or_insert(now);
+        } else {
+            self.elapsed = self.total(now);
+            self.running_since = None;
+        }
+    }
+}
+
+/// Clocks of one set's balance.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct BalanceMemory {
+    /// The verdict that stands.
+    pub concentrated: bool,
+    /// Whether there ever was one.
+    pub judged: bool,
+    /// Since when a pod holds more than its share, without a break.
+    pub over_since: Option<Mono>,
+    /// For how long no pod holds more than its share.
+    pub calm: GraceClock,
+    /// Since when it settles.
+    pub settling_since: Option<Mono>,
+}
+
+impl BalanceMemory {
+    /// Nothing is seen: what was going on must start anew, what was waited out is kept.
+    pub fn interrupt(&mut self, now: Mono) {
+        self.over_since = None;
+        self.calm.run(false, now);
+    }
+}
+
+/// The store's connection as the verdict sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreMemory {
+    /// When it was first looked at.
+    pub first_look: Option<Mono>,
+    /// Whether there was a complete read in this process.
+    pub ever_complete: bool,
+    /// When the first complete read of this process was noticed.
+    pub first_complete: Option<Mono>,
+    /// Since when there is no complete read, and the same for people.
+    pub incomplete_since: Option<(Mono, Timestamp)>,
+    /// Since when the store is said to be down, for people.
+    pub down_since: Option<Timestamp>,
+}
+
+/// Losses that belong together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incident {
+    /// Pods whose losses were said or announced.
+    pub pods: BTreeSet<String>,
+    /// Locks that were lost or unheld in it.
+    pub locks: BTreeSet<LockId>,
+    /// Longest gap measured so far.
+    pub longest_gap: Option<Duration>,
+    /// Losses of other pods that were not said yet.
+    pub unsaid: Vec<(LockId, Loss)>,
+    /// When LocksLost was said last, on the local clock.
+    pub last_said: Option<Mono>,
+    /// What makes the name of its end unique: the condition's transition, or the first loss.
+    pub anchor: String,
+}
+
+/// An event that is to be posted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Announcement {
+    /// Reason.
+    pub reason: EventReason,
+    /// What it announces, for the event's name: same announcement, same key.
+    pub key: String,
+    /// For people; at most 1 kB is posted.
+    pub note: String,
+    /// Name of the pod that it is about, if it is about one.
+    pub pod: Option<String>,
+}
+
+impl Memory {
+    /// What a new process knows: only what status says.
+    #[must_use]
+    pub fn from_status(status: &CoordinatedWorkloadStatus) -> Self {
+        let mut memory = Self { recent: status.recent.clone(), ..Self::default() };
+        for set in status.locks.iter().flat_map(|locks| &locks.sets) {
+            if let Some(loss) = &set.last_loss {
+                memory.last_loss.insert(set.name.clone(), loss.clone());
+            }
+        }
+        let reason_of = |type_: ConditionType| {
+            status
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == type_.as_str())
+                .map(|condition| (condition.status.as_str(), condition.reason.as_str(), &condition.last_transition_time))
+        };
+        if let Some((held, reason, transition)) = reason_of(ConditionType::LocksHeld) {
+            memory.had_verdict = held != "Unknown";
+            let said = [Reason::LocksLost, Reason::LocksUnheld].iter().any(|said| said.as_str() == reason);
+            if held == "False" && said {
+                memory.incident = Some(Incident { anchor: transition.0.to_string(), ..Incident::default() });
+            }
+            for row in status.locks.iter().flat_map(|locks| &locks.rows) {
+                let lock = memory.locks.entry((row.set.clone(), row.name.clone())).or_default();
+                lock.ever_held = row.state != LockState::Unheld && row.state != LockState::Unknown;
+                let told = status
+                    .recent
+                    .iter()
+                    .find(|told| told.set.as_ref() == Some(&row.set) && told.lock.as_ref() == Some(&row.name));
+                if row.flags.contains(&Flag::Lost) {
+                    lock.ever_held = true;
+                    lock.lost = Some(Loss {
+                        cause: told.map_or_else(|| Cause::Unexplained.as_str().to_owned(), |told| told.cause.clone()),
+                        from: told.and_then(|told| told.from.clone()),
+                        when: told.map(|told| told.when.0).or(row.since.as_ref().map(|since| since.0)).unwrap_or_default(),
+                        detail: String::new(),
+                    });
+                }
+                lock.overdue = row.state == LockState::Unheld && reason == Reason::LocksUnheld.as_str();
+            }
+        }
+        if let Some((balanced, reason, _)) = reason_of(ConditionType::LocksBalanced) {
+            for set in status.locks.iter().flat_map(|locks| &locks.sets) {
+                let Some(balance) = &set.balance else { continue };
+                let all_on_one = balance.locks >= balance.pods.max(3) && balance.max == balance.locks;
+                let over = balance.pods >= 2 && (balance.max > balance.limit || all_on_one);
+                memory.balance.insert(
+                    set.name.clone(),
+                    BalanceMemory {
+                        concentrated: reason == Reason::Concentrated.as_str() && over,
+                        judged: balanced != "Unknown",
+                        ..BalanceMemory::default()
+                    },
+                );
+            }
+        }
+        if let Some(("False", _, transition)) = reason_of(ConditionType::StoreReachable) {
+            memory.store.down_since = Some(transition.0);
+        }
+        memory
+    }
+
+    /// Takes in the pods as they are seen now.
+    pub fn see_pods(&mut self, pods: &[PodView], now: Mono, wall: Timestamp) {
+        for pod in pods {
+            match self.pods.get_mut(&pod.name) {
+                Some(known) if known.view.uid == pod.uid => known.see(pod, now),
+                _ => {
+                    self.pods.insert(pod.name.clone(), PodMemory::first(pod, now, wall));
+                }
+            }
+        }
+        for (name, known) in &mut self.pods {
+            if !known.deleted && !pods.iter().any(|pod| pod.name == *name) {
+                known.deleted = true;
+                known.gone.get_or_insert(now);
+                known.ready_since = None;
+            }
+        }
+        if self.first_ready.is_none() && self.pods.values().any(|pod| pod.ready_since.is_some()) {
+            self.first_ready = Some(now);
+        }
+    }
+
+    /// Forgets pods that went long ago and hold nothing any more.
+    pub fn forget_pods(&mut self, holding: &BTreeSet<String>, now: Mono) {
+        self.pods.retain(|name, pod| {
+            !pod.deleted || holding.contains(name) || pod.gone.is_none_or(|gone| now.since(gone) < POD_KEPT)
+        });
+    }
+
+    /// The pods that exist, live or not.
+    pub fn present(&self) -> impl Iterator<Item = &PodMemory> {
+        self.pods.values().filter(|pod| !pod.deleted)
+    }
+}
+
+impl PodMemory {
+    fn first(pod: &PodView, now: Mono, wall: Timestamp) -> Self {
+        // Only here the node's clock is believed: a pod that was Ready before this process must not warm up again.
+        let ready_since = pod.ready_since.map(|since| {
+            let before = Duration::try_from(wall.duration_since(since)).unwrap_or_default();
+            Mono(now.0.saturating_sub(before))
+        });
+        let containers = pod
+            .containers
+            .iter()
+            .map(|container| {
+                let ended = (!container.running && container.last_end.is_some()).then_some(now);
+                (container.name.clone(), ContainerMemory { restarted: None, ended })
+            })
+            .collect();
+        Self {
+            view: pod.clone(),
+            ready_since,
+            gone: pod.finished.then_some(now),
+            deleted: false,
+            containers,
+        }
+    }
+
+    fn see(&mut self, pod: &PodView, now: Mono) {
+        for container in &pod.containers {
+            let before = self.view.containers.iter().find(|known| known.name == container.name);
+            let memory = self.containers.entry(container.name.clone()).or_default();
+            if before.is_some_and(|before| container.restarts > before.restarts) {
+                memory.restarted = Some(now);
+            }
+            if container.running || container.last_end.is_none() {
+                memory.ended = None;
+            } else {
+                memory.ended.get_or_insert(now);
+            }
+        }
+        self.ready_since = match (pod.ready_since, self.ready_since) {
+            (None, _) => None,
+            (Some(_), known) => Some(known.unwrap_or(now)),
+        };
+        if pod.finished {
+            self.gone.get_or_insert(now);
+        } else {
+            self.gone = None;
+        }
+        self.deleted = false;
+        self.view = pod.clone();
+    }
+
+    /// Since when the pod is not live for the locks that its lock container holds; `None`: it is live.
+    #[must_use]
+    pub fn not_live_since(&self, lock_container: Option<&str>) -> Option<Mono> {
+        let ended = || if self.view.live(lock_container) { None } else { self.lock_container(lock_container).ended };
+        self.gone.or_else(ended)
+    }
+
+    /// What is known of the lock container.
+    #[must_use]
+    pub fn lock_container(&self, name: Option<&str>) -> ContainerMemory {
+        self.view
+            .lock_container(name)
+            .and_then(|container| self.containers.get(&container.name))
+            .copied()
+            .unwrap_or_default()
+    }
+}

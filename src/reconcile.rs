@@ -1,0 +1,451 @@
+//! One pass over one resource: gather → decide → execute → report. I/O; the only place that knows the order of effects.
+//!
+//! Events are posted before the status that they belong to, under names made from what they announce: a crash between
+//! the two repeats neither. Whatever fails is tried again with backoff; what was concluded meanwhile is not lost, since
+//! memory and its outbox outlive the pass.
+
+mod credentials;
+mod index;
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{ResourceExt as _, runtime::controller::Action};
+use sha2::{Digest as _, Sha256};
+
+use self::credentials::Credentials;
+pub use self::index::PodIndex;
+use crate::{
+    api::{CoordinatedWorkload, CoordinatedWorkloadStatus, GROUP, KIND, VERSION, conditions::EventReason},
+    clock,
+    cluster::{Cluster, Event, EventType},
+    domain::{
+        self, Now, Observed,
+        assessment::StoreView,
+        children::{self, Children, LiveChildren, Outcome},
+        locks::Mono,
+        memory::{Announcement, Memory},
+        status::announce,
+        workload::{Workload, parse},
+    },
+    observer::{Observers, WorkloadKey},
+    retry::{Backoff, draw},
+};
+
+/// Status is written at most this often per resource.
+const STATUS_PACE: Duration = Duration::from_secs(2);
+/// Without any reason, a resource is looked at again after this long, give or take a fifth.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// What every pass shares.
+pub struct Context {
+    /// Writes to Kubernetes.
+    pub cluster: Cluster,
+    /// Redis.
+    pub observers: Observers,
+    /// The children of all resources, as the watches hold them.
+    pub children: crate::controller::ChildCaches,
+    /// The pods of all resources.
+    pub pods: PodIndex,
+    workloads: Mutex<HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>>,
+    /// Tells targets apart; keyed anew in every process, so that it reveals nothing of a password.
+    hasher: std::hash::RandomState,
+}
+
+/// What one resource keeps between passes.
+#[derive(Default)]
+struct Entry {
+    uid: String,
+    memory: Memory,
+    /// Status and version of the resource after the last write: newer than the cache for a moment.
+    written: Option<(String, CoordinatedWorkloadStatus)>,
+    /// Children as the apiserver answered: newer than the cache for a moment.
+    newer: LiveChildren,
+    /// The generation whose children could not be written, what came of it, and when to try again.
+    failed: Option<(i64, Outcome)>,
+    apply_backoff: Backoff,
+    report_backoff: Backoff,
+    credentials: Credentials,
+}
+
+/// A pass could not be ended; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An event could not be posted.
+    #[error("an event could not be posted")]
+    Event(#[source] crate::cluster::Error),
+    /// Status could not be written.
+    #[error("status could not be written")]
+    Status(#[source] crate::cluster::Error),
+}
+
+impl Error {
+    /// Closed vocabulary for metrics and logs.
+    #[must_use]
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Event(error) | Self::Status(error) => error.category(),
+        }
+    }
+}
+
+impl Context {
+    /// The context of a fresh process.
+    #[must_use]
+    pub fn new(cluster: Cluster, observers: Observers, children: crate::controller::ChildCaches, pods: PodIndex) -> Self {
+        Self {
+            cluster,
+            observers,
+            children,
+            pods,
+            workloads: Mutex::default(),
+            hasher: std::hash::RandomState::new(),
+        }
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn release(&self, key: &WorkloadKey) {
+        self.observers.release(key);
+        self.workloads().remove(key);
+    }
+
+    /// Forgets every resource that `exists` does not know.
+    pub fn retain(&self, exists: impl Fn(&WorkloadKey) -> bool) {
+        let gone: Vec<_> = self.workloads().keys().filter(|key| !exists(key)).cloned().collect();
+        for key in gone {
+            self.release(&key);
+        }
+    }
+
+    fn workloads(&self) -> std::sync::MutexGuard<'_, HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>> {
+        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, key: &WorkloadKey) -> Arc<tokio::sync::Mutex<Entry>> {
+        Arc::clone(self.workloads().entry(key.clone()).or_default())
+    }
+}
+
+/// Name of the resource, as the observers know it.
+#[must_use]
+pub fn key_of(resource: &CoordinatedWorkload) -> WorkloadKey {
+    WorkloadKey { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
+}
+
+/// One pass over one resource.
+pub async fn reconcile(resource: Arc<CoordinatedWorkload>, context: Arc<Context>) -> Result<Action, Error> {
+    if resource.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let key = key_of(&resource);
+    let entry = context.entry(&key);
+    let mut entry = entry.lock().await;
+    Pass { context: &context, entry: &mut entry, key }.run(&resource).await
+}
+
+/// What to do after a pass that failed: its own backoff decides.
+pub fn error_policy(resource: &CoordinatedWorkload, error: &Error, context: &Context) -> Action {
+    let key = key_of(resource);
+    tracing::warn!(%key, category = error.category(), error = %chain(error), "the pass will be repeated");
+    let now = clock::mono();
+    let until = context.entry(&key).try_lock().ok().and_then(|entry| entry.report_backoff.until());
+    Action::requeue(until.map_or(STATUS_PACE, |until| until.since(now)))
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn now() -> Now {
+    Now { mono: clock::mono(), wall: clock::wall() }
+}
+
+/// Whether version `a` of an object is newer than `b`. The apiserver's versions are integers and comparable.
+fn is_newer(a: &str, b: &str) -> bool {
+    a.parse::<u64>().unwrap_or(0) > b.parse::<u64>().unwrap_or(0)
+}
+
+struct Pass<'a> {
+    context: &'a Context,
+    entry: &'a mut Entry,
+    key: WorkloadKey,
+}
+
+impl Pass<'_> {
+    async fn run(mut self, cached: &CoordinatedWorkload) -> Result<Action, Error> {
+        let resource = self.adopt(cached);
+        // Gather.
+        let workload = parse(&resource);
+        let live = self.live_children();
+        let pods = self.context.pods.of(&self.key);
+        let store = match &workload {
+            Ok(workload) => self.observe(workload).await,
+            Err(_) => None,
+        };
+        let observed =
+            Observed { resource: &resource, workload: &workload, live: &live, pods: &pods, store: store.as_ref() };
+        // Decide.
+        let decision = domain::decide(&observed, &mut self.entry.memory, now());
+        // Execute.
+        let outcome = match (&workload, &decision.children) {
+            (Ok(workload), Some((prepared, plan))) if !workload.suspend => {
+                self.execute(workload, prepared, plan, resource.metadata.generation.unwrap_or_default()).await
+            }
+            _ => None,
+        };
+        // Report.
+        let at = now();
+        let status = domain::report(&observed, &decision, outcome.as_ref(), &mut self.entry.memory, at);
+        let status_due = self.write(&resource, status, &decision.assessment.findings, at).await;
+        let recheck = [decision.assessment.recheck_at, self.entry.apply_backoff.until(), self.entry.credentials.retry_at()];
+        self.next(recheck.into_iter().flatten().min(), status_due)
+    }
+
+    /// The resource as it is known best: our own last write may be newer than the cache. A new object under an old name
+    /// starts anew.
+    fn adopt(&mut self, cached: &CoordinatedWorkload) -> CoordinatedWorkload {
+        let mut resource = cached.clone();
+        let uid = resource.uid().unwrap_or_default();
+        if self.entry.uid != uid {
+            self.context.observers.release(&self.key);
+            let status = resource.status.clone().unwrap_or_default();
+            *self.entry = Entry { uid, memory: Memory::from_status(&status), ..Entry::default() };
+        }
+        if let Some((version, status)) = &self.entry.written {
+            if is_newer(version, &resource.resource_version().unwrap_or_default()) {
+                resource.metadata.resource_version = Some(version.clone());
+                resource.status = Some(status.clone());
+            } else {
+                self.entry.written = None;
+            }
+        }
+        resource
+    }
+
+    fn live_children(&mut self) -> LiveChildren {
+        let Self { context, entry, key } = self;
+        Children::from_fn(|kind| {
+            let cached = context.children.get(kind, key);
+            let newer = entry.newer.get_mut(kind);
+            let cached_version = cached.as_ref().map(|live| live.resource_version().to_owned()).unwrap_or_default();
+            if newer.as_ref().is_some_and(|newer| is_newer(newer.resource_version(), &cached_version)) {
+                // Only until the watch has come so far; a child that was deleted since would otherwise live on here.
+                newer.take().or(cached)
+            } else {
+                *newer = None;
+                cached
+            }
+        })
+    }
+
+    async fn observe(&mut self, workload: &Workload) -> Option<StoreView> {
+        let store = workload.store.as_ref()?;
+        let resolved = self.entry.credentials.target(&self.context.cluster, &self.key.namespace, store, clock::mono()).await;
+        let target = match resolved {
+            Ok(target) => target,
+            Err(trouble) => {
+                self.context.observers.release(&self.key);
+                let place = credentials::place(store, None);
+                return Some(StoreView { place, identity: 0, seen: Err(trouble) });
+            }
+        };
+        let keys = workload.locks.iter().flat_map(|set| &set.locks).map(|lock| lock.key.as_bytes().into()).collect();
+        let mut hasher = self.context.hasher.build_hasher();
+        target.hash(&mut hasher);
+        let place = credentials::place(store, Some(&target));
+        let observation = self.context.observers.observe(&self.key, target, keys);
+        self.entry.credentials.judge(&observation.link);
+        Some(StoreView { place, identity: hasher.finish(), seen: Ok(observation) })
+    }
+
+    async fn execute(
+        &mut self,
+        workload: &Workload,
+        prepared: &Children<children::Prepared>,
+        plan: &children::Plan,
+        generation: i64,
+    ) -> Option<Outcome> {
+        if plan.is_empty() {
+            self.entry.apply_backoff.reset();
+            self.entry.failed = None;
+            return None;
+        }
+        if let Some((failed, outcome)) = &self.entry.failed {
+            if *failed == generation && !self.entry.apply_backoff.is_over(clock::mono()) {
+                return Some(outcome.clone());
+            }
+            if *failed != generation {
+                self.entry.apply_backoff.reset();
+            }
+        }
+        let outcome = self.context.cluster.apply(workload, prepared, plan).await;
+        for (kind, applied) in outcome.children.iter() {
+            if let Some(live) = applied.as_ref().and_then(|applied| applied.live.clone()) {
+                *self.entry.newer.get_mut(kind) = Some(live);
+            }
+        }
+        self.announce_children(&outcome);
+        let unsettled = outcome.children.iter().any(|(_, applied)| {
+            matches!(applied.as_ref().map(|applied| &applied.action), Some(children::Action::Updated { unsettled: Some(_), .. }))
+        });
+        if outcome.failures.is_empty() && !unsettled {
+            self.entry.apply_backoff.reset();
+            self.entry.failed = None;
+        } else {
+            let at_least = outcome.failures.iter().filter_map(|failure| failure.retry_after).max();
+            for failure in &outcome.failures {
+                tracing::warn!(
+                    key = %self.key,
+                    child = failure.child.kind(),
+                    category = failure.kind.category(),
+                    message = failure.message,
+                    "a child could not be written"
+                );
+            }
+            self.entry.apply_backoff.failed(clock::mono(), at_least);
+            // Told again while waiting: the same failure, but not the same deeds.
+            let mut told = outcome.clone();
+            for kind in children::ChildKind::ALL {
+                if let Some(applied) = told.children.get_mut(kind) {
+                    applied.live = None;
+                }
+            }
+            self.entry.failed = Some((generation, told));
+        }
+        Some(outcome)
+    }
+
+    fn announce_children(&mut self, outcome: &Outcome) {
+        let name = &self.key.name;
+        let outbox = &mut self.entry.memory.outbox;
+        let mut say = |reason, key: String, note: String| outbox.push(Announcement { reason, key, note, pod: None });
+        for (kind, applied) in outcome.children.iter() {
+            let Some(applied) = applied else { continue };
+            let kind = kind.kind();
+            match &applied.action {
+                children::Action::None => {}
+                children::Action::Created => {
+                    say(EventReason::ChildCreated, applied.uid.clone(), format!("Created {kind} {name}."));
+                }
+                children::Action::Updated { correction: None, .. } => {
+                    let key = format!("{} {}", applied.uid, applied.hash);
+                    say(EventReason::ChildUpdated, key, format!("Applied {kind} {name}."));
+                }
+                children::Action::Updated { correction: Some(correction), .. } => {
+                    let manager = correction.overrides.first().map_or("somebody", |other| other.manager.as_str());
+                    let field = correction.field.as_deref().unwrap_or("a field");
+                    let note = format!("{manager} changed {field} of {kind} {name}; Lockstep changed it back.");
+                    say(EventReason::DriftCorrected, format!("{} {manager} {field}", applied.uid), note);
+                }
+            }
+        }
+        for (kind, uid) in &outcome.deleted {
+            say(EventReason::ChildDeleted, uid.clone(), format!("Deleted {} {name}.", kind.kind()));
+        }
+    }
+
+    /// Posts what waits, and writes status if it changed; says when it may be written if that is later.
+    async fn write(
+        &mut self,
+        resource: &CoordinatedWorkload,
+        status: CoordinatedWorkloadStatus,
+        findings: &[domain::finding::Finding],
+        at: Now,
+    ) -> Result<Option<Mono>, Error> {
+        let previous = resource.status.clone().unwrap_or_default();
+        let changed = status != previous;
+        let due = self.entry.memory.status_written.map(|last| last + STATUS_PACE).filter(|due| *due > at.mono);
+        let due = due.max(self.entry.report_backoff.until().filter(|until| *until > at.mono));
+        let write_now = changed && due.is_none();
+        if write_now {
+            announce(&previous, &status, findings, &mut self.entry.memory);
+        }
+        if self.entry.report_backoff.is_over(at.mono) {
+            self.post(resource).await?;
+        }
+        if !write_now {
+            return Ok(due.filter(|_| changed));
+        }
+        let version = resource.resource_version().unwrap_or_default();
+        let WorkloadKey { namespace, name } = &self.key;
+        match self.context.cluster.write_status(namespace, name, &version, &status).await {
+            Ok(version) => {
+                self.entry.memory.status_written = Some(clock::mono());
+                self.entry.written = Some((version, status));
+                self.entry.report_backoff.reset();
+                Ok(None)
+            }
+            // Somebody wrote in between, or deleted it: the watch will bring it.
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(Some(clock::mono() + STATUS_PACE)),
+            Err(error) => {
+                self.entry.report_backoff.failed(clock::mono(), None);
+                Err(Error::Status(error))
+            }
+        }
+    }
+
+    async fn post(&mut self, resource: &CoordinatedWorkload) -> Result<(), Error> {
+        while let Some(announcement) = self.entry.memory.outbox.first() {
+            let event = event(resource, announcement, clock::wall());
+            match self.context.cluster.post_event(&event).await {
+                Ok(_) => {
+                    self.entry.memory.outbox.remove(0);
+                }
+                Err(error) => {
+                    self.entry.report_backoff.failed(clock::mono(), None);
+                    return Err(Error::Event(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&self, recheck: Option<Mono>, status_due: Result<Option<Mono>, Error>) -> Result<Action, Error> {
+        let now = clock::mono();
+        let resync = now + RESYNC.mul_f64(0.8 + 0.4 * draw());
+        let next = [recheck, status_due?].into_iter().flatten().fold(resync, Mono::min);
+        // A moment in the past is one that this pass has just judged: look again soon, but never spin.
+        Ok(Action::requeue(next.since(now).max(Duration::from_millis(1))))
+    }
+}
+
+/// The event that an announcement becomes.
+fn event(resource: &CoordinatedWorkload, announcement: &Announcement, at: jiff::Timestamp) -> Event {
+    let uid = resource.uid().unwrap_or_default();
+    let identity = format!("{uid} {} {}", announcement.reason, announcement.key);
+    let digest = Sha256::digest(identity.as_bytes());
+    let suffix = digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let warning = announcement.reason.is_warning();
+    Event {
+        name: format!("{}.{suffix}", resource.name_any()),
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason: announcement.reason.to_string(),
+        action: "Reconcile".to_owned(),
+        note: announcement.note.clone(),
+        regarding: ObjectReference {
+            api_version: Some(format!("{GROUP}/{VERSION}")),
+            kind: Some(KIND.to_owned()),
+            name: Some(resource.name_any()),
+            namespace: resource.namespace(),
+            uid: Some(uid),
+            ..ObjectReference::default()
+        },
+        at,
+    }
+}

@@ -1,0 +1,135 @@
+//! The pods of all workloads, reduced to what verdicts need, by workload. No I/O: a watch feeds it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use kube::{ResourceExt as _, runtime::watcher::Event};
+
+use crate::{
+    api::WORKLOAD_LABEL,
+    domain::ownership::{ContainerEnd, ContainerView, PodView},
+    observer::WorkloadKey,
+};
+
+/// Pods by workload and name.
+#[derive(Default)]
+pub struct PodIndex(Mutex<Pods>);
+
+#[derive(Default)]
+struct Pods {
+    current: ByWorkload,
+    /// What a list that is under way has brought so far.
+    listing: Option<ByWorkload>,
+}
+
+type ByWorkload = HashMap<WorkloadKey, BTreeMap<String, PodView>>;
+
+impl PodIndex {
+    /// The pods of one workload, by name.
+    #[must_use]
+    pub fn of(&self, key: &WorkloadKey) -> Vec<PodView> {
+        self.lock().current.get(key).map(|pods| pods.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Takes in what the watch brings; says whose pods changed.
+    pub fn apply(&self, event: Event<Pod>) -> Vec<WorkloadKey> {
+        let mut pods = self.lock();
+        match event {
+            Event::Init => pods.listing = Some(ByWorkload::new()),
+            Event::InitApply(pod) => {
+                if let (Some(listing), Some(key)) = (&mut pods.listing, workload_of(&pod)) {
+                    listing.entry(key).or_default().insert(pod.name_any(), view(&pod));
+                }
+            }
+            Event::InitDone => {
+                let listed = pods.listing.take().unwrap_or_default();
+                let before = std::mem::replace(&mut pods.current, listed);
+                return before.into_keys().chain(pods.current.keys().cloned()).collect();
+            }
+            Event::Apply(pod) => {
+                let Some(key) = workload_of(&pod) else { return vec![] };
+                let view = view(&pod);
+                let known = pods.current.entry(key.clone()).or_default();
+                if known.get(&view.name) == Some(&view) {
+                    return vec![];
+                }
+                known.insert(view.name.clone(), view);
+                return vec![key];
+            }
+            Event::Delete(pod) => {
+                let Some(key) = workload_of(&pod) else { return vec![] };
+                if let Some(known) = pods.current.get_mut(&key) {
+                    known.remove(&pod.name_any());
+                    if known.is_empty() {
+                        pods.current.remove(&key);
+                    }
+                }
+                return vec![key];
+            }
+        }
+        vec![]
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pods> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn workload_of(pod: &Pod) -> Option<WorkloadKey> {
+    let name = pod.labels().get(WORKLOAD_LABEL)?.clone();
+    Some(WorkloadKey { namespace: pod.namespace()?, name })
+}
+
+fn view(pod: &Pod) -> PodView {
+    let status = pod.status.as_ref();
+    let condition = |type_: &str| {
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        conditions.and_then(|conditions| conditions.iter().find(|condition| condition.type_ == type_))
+    };
+    let ready = condition("Ready").filter(|condition| condition.status == "True");
+    let scheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
+    let statuses = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    // In the order of the spec: "the first container" is the first that was written.
+    let names = pod.spec.as_ref().map(|spec| spec.containers.iter().map(|container| container.name.as_str()));
+    let containers = names
+        .into_iter()
+        .flatten()
+        .map(|name| match statuses.iter().find(|status| status.name == name) {
+            Some(status) => container(status),
+            None => ContainerView { name: name.to_owned(), ..ContainerView::default() },
+        })
+        .collect();
+    PodView {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        finished: status
+            .and_then(|status| status.phase.as_deref())
+            .is_some_and(|phase| phase == "Failed" || phase == "Succeeded"),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        ready_since: ready
+            .map(|ready| ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |since| since.0)),
+        containers,
+        reason: status.and_then(|status| status.reason.clone()),
+        unschedulable: scheduled.and_then(|scheduled| scheduled.message.clone()),
+    }
+}
+
+fn container(status: &ContainerStatus) -> ContainerView {
+    let end = |state: Option<&ContainerState>| {
+        let ended = state.and_then(|state| state.terminated.as_ref())?;
+        Some(ContainerEnd { reason: ended.reason.clone().unwrap_or_default(), exit_code: ended.exit_code })
+    };
+    let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+    ContainerView {
+        name: status.name.clone(),
+        restarts: status.restart_count,
+        running: status.state.as_ref().is_some_and(|state| state.running.is_some()),
+        waiting: waiting
+            .map(|waiting| (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())),
+        last_end: end(status.state.as_ref()).or_else(|| end(status.last_state.as_ref())),
+    }
+}
