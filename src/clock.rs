@@ -1,6 +1,9 @@
 //! The one place where time is read. I/O; everything else is handed the time.
 
-#![expect(clippy::disallowed_methods, reason = "the one place where the clocks are read")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the clocks are read"
+)]
 
 use std::sync::OnceLock;
 
@@ -15,7 +18,10 @@ static START: OnceLock<Instant> = OnceLock::new();
 #[must_use]
 pub fn mono() -> Mono {
     // An hour of headroom: a moment shortly before the first call must not be negative.
-    Mono(Instant::now().duration_since(*START.get_or_init(Instant::now)) + std::time::Duration::from_secs(3600))
+    Mono(
+        Instant::now().duration_since(*START.get_or_init(Instant::now))
+            + std::time::Duration::from_secs(3600),
+    )
 }
 
 /// The tokio instant at which [`mono`] shows `at`; the start if that lies before it.

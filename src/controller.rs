@@ -15,8 +15,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
-        WatchStreamExt as _,
-        applier,
+        WatchStreamExt as _, applier,
         controller::Config,
         reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event},
@@ -65,7 +64,10 @@ pub async fn run(
     let triggers = Triggers(queue);
     let (observers, mut changes) = Observers::new(settings);
     let mut watches = JoinSet::new();
-    let scope = Scope { client: client.clone(), namespace };
+    let scope = Scope {
+        client: client.clone(),
+        namespace,
+    };
 
     let mut writers = Children::from_fn(|kind| Some(Writer::<CachedChild>::new(kind)));
     let stores = Children::from_fn(|kind| writers.get(kind).as_ref().map(Writer::as_reader));
@@ -74,7 +76,12 @@ pub async fn run(
             watches.spawn(watch_children(scope.clone(), kind, writer, triggers.clone()));
         }
     }
-    let stores = Children::from_fn(|kind| stores.get(kind).clone().unwrap_or_else(|| Writer::new(kind).as_reader()));
+    let stores = Children::from_fn(|kind| {
+        stores
+            .get(kind)
+            .clone()
+            .unwrap_or_else(|| Writer::new(kind).as_reader())
+    });
     let context = Arc::new(Context::new(
         Cluster::new(client, instance),
         observers,
@@ -82,10 +89,20 @@ pub async fn run(
         PodIndex::default(),
     ));
     let (pods_listed, pods_ready) = tokio::sync::oneshot::channel();
-    watches.spawn(watch_pods(scope.clone(), Arc::clone(&context), triggers.clone(), pods_listed));
+    watches.spawn(watch_pods(
+        scope.clone(),
+        Arc::clone(&context),
+        triggers.clone(),
+        pods_listed,
+    ));
     let writer = Writer::<CoordinatedWorkload>::default();
     let resources = writer.as_reader();
-    watches.spawn(watch_resources(scope, writer, Arc::clone(&context), triggers.clone()));
+    watches.spawn(watch_resources(
+        scope,
+        writer,
+        Arc::clone(&context),
+        triggers.clone(),
+    ));
     let observed = triggers.clone();
     watches.spawn(async move {
         loop {
@@ -116,7 +133,9 @@ pub async fn run(
         |resource, error, context| error_policy(&resource, error, &context),
         context,
         resources,
-        requests.map(Ok::<_, std::convert::Infallible>).take_until(shutdown),
+        requests
+            .map(Ok::<_, std::convert::Infallible>)
+            .take_until(shutdown),
         Config::default().concurrency(CONCURRENCY),
     )
     // Every failure was logged where it happened; a resource that went meanwhile is none.
@@ -166,28 +185,46 @@ struct Triggers(UnboundedSender<ObjectRef<CoordinatedWorkload>>);
 impl Triggers {
     fn trigger(&self, key: &WorkloadKey) {
         // The receiver ends first only when the process ends.
-        let _ = self.0.unbounded_send(ObjectRef::new(&key.name).within(&key.namespace));
+        let _ = self
+            .0
+            .unbounded_send(ObjectRef::new(&key.name).within(&key.namespace));
     }
 }
 
 async fn watch_children(scope: Scope, kind: ChildKind, mut writer: Writer<CachedChild>, triggers: Triggers) {
     let api = scope.api::<CachedChild>(&kind);
-    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL)).default_backoff().boxed();
+    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL))
+        .default_backoff()
+        .boxed();
     while let Some(event) = events.next().await {
-        let Some(event) = logged(event, kind.plural()) else { continue };
+        let Some(event) = logged(event, kind.plural()) else {
+            continue;
+        };
         writer.apply_watcher_event(&event);
         if let Event::Apply(child) | Event::InitApply(child) | Event::Delete(child) = &event {
-            triggers.trigger(&WorkloadKey { namespace: child.namespace().unwrap_or_default(), name: child.name_any() });
+            triggers.trigger(&WorkloadKey {
+                namespace: child.namespace().unwrap_or_default(),
+                name: child.name_any(),
+            });
         }
     }
 }
 
-async fn watch_pods(scope: Scope, context: Arc<Context>, triggers: Triggers, listed: tokio::sync::oneshot::Sender<()>) {
+async fn watch_pods(
+    scope: Scope,
+    context: Arc<Context>,
+    triggers: Triggers,
+    listed: tokio::sync::oneshot::Sender<()>,
+) {
     let api = scope.api::<Pod>(&());
-    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL)).default_backoff().boxed();
+    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL))
+        .default_backoff()
+        .boxed();
     let mut listed = Some(listed);
     while let Some(event) = events.next().await {
-        let Some(event) = logged(event, "pods") else { continue };
+        let Some(event) = logged(event, "pods") else {
+            continue;
+        };
         let done = matches!(event, Event::InitDone);
         for key in context.pods.apply(event) {
             triggers.trigger(&key);
@@ -208,14 +245,20 @@ async fn watch_resources(
     let mut events = watcher::watcher(api, config()).default_backoff().boxed();
     let store = writer.as_reader();
     while let Some(event) = events.next().await {
-        let Some(event) = logged(event, "coordinatedworkloads").and_then(decoded) else { continue };
+        let Some(event) = logged(event, "coordinatedworkloads").and_then(decoded) else {
+            continue;
+        };
         writer.apply_watcher_event(&event);
         match &event {
             Event::Apply(resource) | Event::InitApply(resource) => triggers.trigger(&key_of(resource)),
             // Neither a deletion nor one that was missed asks for a pass; nothing outside the process needs one.
             Event::Delete(resource) => context.release(&key_of(resource)),
             Event::InitDone => {
-                context.retain(|key| store.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some());
+                context.retain(|key| {
+                    store
+                        .get(&ObjectRef::new(&key.name).within(&key.namespace))
+                        .is_some()
+                });
             }
             Event::Init => {}
         }
@@ -237,8 +280,16 @@ fn decoded(event: Event<DeserializeGuard<CoordinatedWorkload>>) -> Option<Event<
             Some(resource)
         }
         Err(error) => {
-            let (namespace, name) = (error.metadata.namespace.as_deref(), error.metadata.name.as_deref());
-            tracing::warn!(namespace, name, error = error.error, "a resource can't be decoded; is the CRD older or newer?");
+            let (namespace, name) = (
+                error.metadata.namespace.as_deref(),
+                error.metadata.name.as_deref(),
+            );
+            tracing::warn!(
+                namespace,
+                name,
+                error = error.error,
+                "a resource can't be decoded; is the CRD older or newer?"
+            );
             None
         }
     };

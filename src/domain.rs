@@ -78,13 +78,24 @@ pub struct Decision {
 #[must_use]
 pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decision {
     memory.see_pods(observed.pods, now.mono, now.wall);
-    let listed = observed.resource.status.as_ref().map(|status| status.children.as_slice()).unwrap_or_default();
+    let listed = observed
+        .resource
+        .status
+        .as_ref()
+        .map(|status| status.children.as_slice())
+        .unwrap_or_default();
     let children = observed.workload.as_ref().ok().map(|workload| {
         let prepared = children::build(workload);
         let plan = children::plan(workload, &prepared, observed.live, listed);
         (prepared, plan)
     });
-    let rollout = observed.live.deployment.as_ref().map(DeploymentView::of).unwrap_or_default().rollout();
+    let rollout = observed
+        .live
+        .deployment
+        .as_ref()
+        .map(DeploymentView::of)
+        .unwrap_or_default()
+        .rollout();
     let assessment = match observed.workload {
         Ok(workload) => assess(workload, observed.store, rollout, memory, now),
         Err(_) => Assessment::unjudged(),

@@ -61,7 +61,11 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this command is for")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this command is for"
+)]
 fn print_crd() -> ExitCode {
     match api::crd_yaml() {
         Ok(text) => {
@@ -77,10 +81,14 @@ fn print_crd() -> ExitCode {
 
 async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_new(&run.log)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     // One provider for every TLS connection; without this, rustls can't choose and panics.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let in_cluster = std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let in_cluster =
+        std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let config = kube::Config::infer().await?;
     let client = cluster::client(config)?;
     let settings = observer::Settings {
@@ -103,7 +111,9 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
 /// Ready when the process is asked to end.
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

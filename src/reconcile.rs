@@ -98,7 +98,12 @@ impl Error {
 impl Context {
     /// The context of a fresh process.
     #[must_use]
-    pub fn new(cluster: Cluster, observers: Observers, children: crate::controller::ChildCaches, pods: PodIndex) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        observers: Observers,
+        children: crate::controller::ChildCaches,
+        pods: PodIndex,
+    ) -> Self {
         Self {
             cluster,
             observers,
@@ -117,7 +122,12 @@ impl Context {
 
     /// Forgets every resource that `exists` does not know.
     pub fn retain(&self, exists: impl Fn(&WorkloadKey) -> bool) {
-        let gone: Vec<_> = self.workloads().keys().filter(|key| !exists(key)).cloned().collect();
+        let gone: Vec<_> = self
+            .workloads()
+            .keys()
+            .filter(|key| !exists(key))
+            .cloned()
+            .collect();
         for key in gone {
             self.release(&key);
         }
@@ -135,7 +145,10 @@ impl Context {
 /// Name of the resource, as the observers know it.
 #[must_use]
 pub fn key_of(resource: &CoordinatedWorkload) -> WorkloadKey {
-    WorkloadKey { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
+    WorkloadKey {
+        namespace: resource.namespace().unwrap_or_default(),
+        name: resource.name_any(),
+    }
 }
 
 /// One pass over one resource.
@@ -146,7 +159,13 @@ pub async fn reconcile(resource: Arc<CoordinatedWorkload>, context: Arc<Context>
     let key = key_of(&resource);
     let entry = context.entry(&key);
     let mut entry = entry.lock().await;
-    Pass { context: &context, entry: &mut entry, key }.run(&resource).await
+    Pass {
+        context: &context,
+        entry: &mut entry,
+        key,
+    }
+    .run(&resource)
+    .await
 }
 
 /// What to do after a pass that failed: its own backoff decides.
@@ -154,7 +173,11 @@ pub fn error_policy(resource: &CoordinatedWorkload, error: &Error, context: &Con
     let key = key_of(resource);
     tracing::warn!(%key, category = error.category(), error = %chain(error), "the pass will be repeated");
     let now = clock::mono();
-    let until = context.entry(&key).try_lock().ok().and_then(|entry| entry.report_backoff.until());
+    let until = context
+        .entry(&key)
+        .try_lock()
+        .ok()
+        .and_then(|entry| entry.report_backoff.until());
     Action::requeue(until.map_or(STATUS_PACE, |until| until.since(now)))
 }
 
@@ -170,7 +193,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn now() -> Now {
-    Now { mono: clock::mono(), wall: clock::wall() }
+    Now {
+        mono: clock::mono(),
+        wall: clock::wall(),
+    }
 }
 
 /// Whether version `a` of an object is newer than `b`. The apiserver's versions are integers and comparable.
@@ -195,22 +221,39 @@ impl Pass<'_> {
             Ok(workload) => self.observe(workload).await,
             Err(_) => None,
         };
-        let observed =
-            Observed { resource: &resource, workload: &workload, live: &live, pods: &pods, store: store.as_ref() };
+        let observed = Observed {
+            resource: &resource,
+            workload: &workload,
+            live: &live,
+            pods: &pods,
+            store: store.as_ref(),
+        };
         // Decide.
         let decision = domain::decide(&observed, &mut self.entry.memory, now());
         // Execute.
         let outcome = match (&workload, &decision.children) {
             (Ok(workload), Some((prepared, plan))) if !workload.suspend => {
-                self.execute(workload, prepared, plan, resource.metadata.generation.unwrap_or_default()).await
+                self.execute(
+                    workload,
+                    prepared,
+                    plan,
+                    resource.metadata.generation.unwrap_or_default(),
+                )
+                .await
             }
             _ => None,
         };
         // Report.
         let at = now();
         let status = domain::report(&observed, &decision, outcome.as_ref(), &mut self.entry.memory, at);
-        let status_due = self.write(&resource, status, &decision.assessment.findings, at).await;
-        let recheck = [decision.assessment.recheck_at, self.entry.apply_backoff.until(), self.entry.credentials.retry_at()];
+        let status_due = self
+            .write(&resource, status, &decision.assessment.findings, at)
+            .await;
+        let recheck = [
+            decision.assessment.recheck_at,
+            self.entry.apply_backoff.until(),
+            self.entry.credentials.retry_at(),
+        ];
         self.next(recheck.into_iter().flatten().min(), status_due)
     }
 
@@ -222,7 +265,11 @@ impl Pass<'_> {
         if self.entry.uid != uid {
             self.context.observers.release(&self.key);
             let status = resource.status.clone().unwrap_or_default();
-            *self.entry = Entry { uid, memory: Memory::from_status(&status), ..Entry::default() };
+            *self.entry = Entry {
+                uid,
+                memory: Memory::from_status(&status),
+                ..Entry::default()
+            };
         }
         if let Some((version, status)) = &self.entry.written {
             if is_newer(version, &resource.resource_version().unwrap_or_default()) {
@@ -240,8 +287,14 @@ impl Pass<'_> {
         Children::from_fn(|kind| {
             let cached = context.children.get(kind, key);
             let newer = entry.newer.get_mut(kind);
-            let cached_version = cached.as_ref().map(|live| live.resource_version().to_owned()).unwrap_or_default();
-            if newer.as_ref().is_some_and(|newer| is_newer(newer.resource_version(), &cached_version)) {
+            let cached_version = cached
+                .as_ref()
+                .map(|live| live.resource_version().to_owned())
+                .unwrap_or_default();
+            if newer
+                .as_ref()
+                .is_some_and(|newer| is_newer(newer.resource_version(), &cached_version))
+            {
                 // Only until the watch has come so far; a child that was deleted since would otherwise live on here.
                 newer.take().or(cached)
             } else {
@@ -253,22 +306,39 @@ impl Pass<'_> {
 
     async fn observe(&mut self, workload: &Workload) -> Option<StoreView> {
         let store = workload.store.as_ref()?;
-        let resolved = self.entry.credentials.target(&self.context.cluster, &self.key.namespace, store, clock::mono()).await;
+        let resolved = self
+            .entry
+            .credentials
+            .target(&self.context.cluster, &self.key.namespace, store, clock::mono())
+            .await;
         let target = match resolved {
             Ok(target) => target,
             Err(trouble) => {
                 self.context.observers.release(&self.key);
                 let place = credentials::place(store, None);
-                return Some(StoreView { place, identity: 0, seen: Err(trouble) });
+                return Some(StoreView {
+                    place,
+                    identity: 0,
+                    seen: Err(trouble),
+                });
             }
         };
-        let keys = workload.locks.iter().flat_map(|set| &set.locks).map(|lock| lock.key.as_bytes().into()).collect();
+        let keys = workload
+            .locks
+            .iter()
+            .flat_map(|set| &set.locks)
+            .map(|lock| lock.key.as_bytes().into())
+            .collect();
         let mut hasher = self.context.hasher.build_hasher();
         target.hash(&mut hasher);
         let place = credentials::place(store, Some(&target));
         let observation = self.context.observers.observe(&self.key, target, keys);
         self.entry.credentials.judge(&observation.link);
-        Some(StoreView { place, identity: hasher.finish(), seen: Ok(observation) })
+        Some(StoreView {
+            place,
+            identity: hasher.finish(),
+            seen: Ok(observation),
+        })
     }
 
     async fn execute(
@@ -299,13 +369,23 @@ impl Pass<'_> {
         }
         self.announce_children(&outcome);
         let unsettled = outcome.children.iter().any(|(_, applied)| {
-            matches!(applied.as_ref().map(|applied| &applied.action), Some(children::Action::Updated { unsettled: Some(_), .. }))
+            matches!(
+                applied.as_ref().map(|applied| &applied.action),
+                Some(children::Action::Updated {
+                    unsettled: Some(_),
+                    ..
+                })
+            )
         });
         if outcome.failures.is_empty() && !unsettled {
             self.entry.apply_backoff.reset();
             self.entry.failed = None;
         } else {
-            let at_least = outcome.failures.iter().filter_map(|failure| failure.retry_after).max();
+            let at_least = outcome
+                .failures
+                .iter()
+                .filter_map(|failure| failure.retry_after)
+                .max();
             for failure in &outcome.failures {
                 tracing::warn!(
                     key = %self.key,
@@ -331,29 +411,55 @@ impl Pass<'_> {
     fn announce_children(&mut self, outcome: &Outcome) {
         let name = &self.key.name;
         let outbox = &mut self.entry.memory.outbox;
-        let mut say = |reason, key: String, note: String| outbox.push(Announcement { reason, key, note, pod: None });
+        let mut say = |reason, key: String, note: String| {
+            outbox.push(Announcement {
+                reason,
+                key,
+                note,
+                pod: None,
+            })
+        };
         for (kind, applied) in outcome.children.iter() {
             let Some(applied) = applied else { continue };
             let kind = kind.kind();
             match &applied.action {
                 children::Action::None => {}
                 children::Action::Created => {
-                    say(EventReason::ChildCreated, applied.uid.clone(), format!("Created {kind} {name}."));
+                    say(
+                        EventReason::ChildCreated,
+                        applied.uid.clone(),
+                        format!("Created {kind} {name}."),
+                    );
                 }
                 children::Action::Updated { correction: None, .. } => {
                     let key = format!("{} {}", applied.uid, applied.hash);
                     say(EventReason::ChildUpdated, key, format!("Applied {kind} {name}."));
                 }
-                children::Action::Updated { correction: Some(correction), .. } => {
-                    let manager = correction.overrides.first().map_or("somebody", |other| other.manager.as_str());
+                children::Action::Updated {
+                    correction: Some(correction),
+                    ..
+                } => {
+                    let manager = correction
+                        .overrides
+                        .first()
+                        .map_or("somebody", |other| other.manager.as_str());
                     let field = correction.field.as_deref().unwrap_or("a field");
-                    let note = format!("{manager} changed {field} of {kind} {name}; Lockstep changed it back.");
-                    say(EventReason::DriftCorrected, format!("{} {manager} {field}", applied.uid), note);
+                    let note =
+                        format!("{manager} changed {field} of {kind} {name}; Lockstep changed it back.");
+                    say(
+                        EventReason::DriftCorrected,
+                        format!("{} {manager} {field}", applied.uid),
+                        note,
+                    );
                 }
             }
         }
         for (kind, uid) in &outcome.deleted {
-            say(EventReason::ChildDeleted, uid.clone(), format!("Deleted {} {name}.", kind.kind()));
+            say(
+                EventReason::ChildDeleted,
+                uid.clone(),
+                format!("Deleted {} {name}.", kind.kind()),
+            );
         }
     }
 
@@ -367,7 +473,12 @@ impl Pass<'_> {
     ) -> Result<Option<Mono>, Error> {
         let previous = resource.status.clone().unwrap_or_default();
         let changed = status != previous;
-        let due = self.entry.memory.status_written.map(|last| last + STATUS_PACE).filter(|due| *due > at.mono);
+        let due = self
+            .entry
+            .memory
+            .status_written
+            .map(|last| last + STATUS_PACE)
+            .filter(|due| *due > at.mono);
         let due = due.max(self.entry.report_backoff.until().filter(|until| *until > at.mono));
         let write_now = changed && due.is_none();
         if write_now {
@@ -381,7 +492,12 @@ impl Pass<'_> {
         }
         let version = resource.resource_version().unwrap_or_default();
         let WorkloadKey { namespace, name } = &self.key;
-        match self.context.cluster.write_status(namespace, name, &version, &status).await {
+        match self
+            .context
+            .cluster
+            .write_status(namespace, name, &version, &status)
+            .await
+        {
             Ok(version) => {
                 self.entry.memory.status_written = Some(clock::mono());
                 self.entry.written = Some((version, status));
@@ -389,7 +505,9 @@ impl Pass<'_> {
                 Ok(None)
             }
             // Somebody wrote in between, or deleted it: the watch will bring it.
-            Err(error) if error.is_conflict() || error.is_not_found() => Ok(Some(clock::mono() + STATUS_PACE)),
+            Err(error) if error.is_conflict() || error.is_not_found() => {
+                Ok(Some(clock::mono() + STATUS_PACE))
+            }
             Err(error) => {
                 self.entry.report_backoff.failed(clock::mono(), None);
                 Err(Error::Status(error))
@@ -416,7 +534,10 @@ impl Pass<'_> {
     fn next(&self, recheck: Option<Mono>, status_due: Result<Option<Mono>, Error>) -> Result<Action, Error> {
         let now = clock::mono();
         let resync = now + RESYNC.mul_f64(0.8 + 0.4 * draw());
-        let next = [recheck, status_due?].into_iter().flatten().fold(resync, Mono::min);
+        let next = [recheck, status_due?]
+            .into_iter()
+            .flatten()
+            .fold(resync, Mono::min);
         // A moment in the past is one that this pass has just judged: look again soon, but never spin.
         Ok(Action::requeue(next.since(now).max(Duration::from_millis(1))))
     }
@@ -434,7 +555,11 @@ fn event(resource: &CoordinatedWorkload, announcement: &Announcement, at: jiff::
     let warning = announcement.reason.is_warning();
     Event {
         name: format!("{}.{suffix}", resource.name_any()),
-        type_: if warning { EventType::Warning } else { EventType::Normal },
+        type_: if warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
         reason: announcement.reason.to_string(),
         action: "Reconcile".to_owned(),
         note: announcement.note.clone(),

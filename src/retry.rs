@@ -35,7 +35,10 @@ impl Backoff {
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LAST);
         self.failures = self.failures.saturating_add(1);
         // Full jitter (a draw from zero to the ceiling) spreads a herd best; a floor keeps one object from spinning.
-        let delay = ceiling.mul_f64(draw()).max(FIRST / 2).max(at_least.unwrap_or_default());
+        let delay = ceiling
+            .mul_f64(draw())
+            .max(FIRST / 2)
+            .max(at_least.unwrap_or_default());
         self.until = Some(now + delay);
     }
 
@@ -66,11 +69,17 @@ mod tests {
             backoff.failed(now, None);
             let delay = backoff.until().map(|until| until.since(now)).unwrap_or_default();
             let ceiling = (FIRST * 2_u32.pow(failure.min(16))).min(LAST);
-            assert!(delay >= FIRST / 2 && delay <= ceiling, "failure {failure}: {delay:?} of {ceiling:?}");
+            assert!(
+                delay >= FIRST / 2 && delay <= ceiling,
+                "failure {failure}: {delay:?} of {ceiling:?}"
+            );
             assert!(!backoff.is_over(now));
         }
         backoff.failed(now, Some(Duration::from_secs(900)));
-        assert!(backoff.until() >= Some(now + Duration::from_secs(900)), "what the server asks for is respected");
+        assert!(
+            backoff.until() >= Some(now + Duration::from_secs(900)),
+            "what the server asks for is respected"
+        );
         backoff.reset();
         assert!(backoff.is_over(now));
     }

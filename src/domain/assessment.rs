@@ -100,7 +100,13 @@ impl Assessment {
     /// Nothing was looked at: what was said stands.
     #[must_use]
     pub fn unjudged() -> Self {
-        Self { sight: Sight::Pending, locks: vec![], findings: vec![], balance: vec![], recheck_at: None }
+        Self {
+            sight: Sight::Pending,
+            locks: vec![],
+            findings: vec![],
+            balance: vec![],
+            recheck_at: None,
+        }
     }
 }
 
@@ -115,10 +121,21 @@ pub struct Rollout {
 
 /// Judges the store and the locks.
 #[must_use]
-pub fn assess(workload: &Workload, store: Option<&StoreView>, rollout: Rollout, memory: &mut Memory, now: Now) -> Assessment {
+pub fn assess(
+    workload: &Workload,
+    store: Option<&StoreView>,
+    rollout: Rollout,
+    memory: &mut Memory,
+    now: Now,
+) -> Assessment {
     let mut recheck = Recheck::default();
-    let sight = store.map_or(Sight::Pending, |store| look(&mut memory.store, store, now, &mut recheck));
-    let mut assessment = Assessment { sight, ..Assessment::unjudged() };
+    let sight = store.map_or(Sight::Pending, |store| {
+        look(&mut memory.store, store, now, &mut recheck)
+    });
+    let mut assessment = Assessment {
+        sight,
+        ..Assessment::unjudged()
+    };
     let seen = match (&assessment.sight, store.map(|store| (&store.seen, store))) {
         (Sight::Clear { .. }, Some((Ok(observation), store))) => Some((observation, store)),
         _ => None,
@@ -128,7 +145,11 @@ pub fn assess(workload: &Workload, store: Option<&StoreView>, rollout: Rollout, 
             lock.grace.run(false, now.mono);
         }
         for set in workload.locks.iter().filter(|set| set.balance.is_some()) {
-            memory.balance.entry(set.name.clone()).or_default().interrupt(now.mono);
+            memory
+                .balance
+                .entry(set.name.clone())
+                .or_default()
+                .interrupt(now.mono);
         }
         incident::recheck(memory, &mut recheck);
         assessment.recheck_at = recheck.0;
@@ -141,7 +162,14 @@ pub fn assess(workload: &Workload, store: Option<&StoreView>, rollout: Rollout, 
         let first = assessment.locks.len();
         for lock in &set.locks {
             let Some(snapshot) = keys.next() else { break };
-            let mut view = LockView { workload, set, lock, now, memory, id: (set.name.clone(), lock.name.clone()) };
+            let mut view = LockView {
+                workload,
+                set,
+                lock,
+                now,
+                memory,
+                id: (set.name.clone(), lock.name.clone()),
+            };
             losses.extend(view.take_ends(snapshot, cursor));
             let (judged, finding) = view.judge(index, snapshot, rollout, &store.place, &mut recheck);
             assessment.locks.push(judged);
@@ -150,10 +178,23 @@ pub fn assess(workload: &Workload, store: Option<&StoreView>, rollout: Rollout, 
         if let Some(settings) = &set.balance {
             let ttl = set.ttl.unwrap_or_else(|| largest_ttl(&observation.keys));
             let judged = &assessment.locks[first..];
-            assessment.balance.push(balance::judge(set, settings, ttl, judged, rollout, memory, now, &mut recheck));
+            assessment.balance.push(balance::judge(
+                set,
+                settings,
+                ttl,
+                judged,
+                rollout,
+                memory,
+                now,
+                &mut recheck,
+            ));
         }
     }
-    let holding: BTreeSet<String> = assessment.locks.iter().filter_map(|lock| lock.pod.clone()).collect();
+    let holding: BTreeSet<String> = assessment
+        .locks
+        .iter()
+        .filter_map(|lock| lock.pod.clone())
+        .collect();
     memory.forget_pods(&holding, now.mono);
     incident::say(losses, &assessment, memory, now);
     incident::recheck(memory, &mut recheck);
@@ -176,33 +217,59 @@ impl Recheck {
 fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Recheck) -> Sight {
     memory.first_look.get_or_insert(now.mono);
     let (trouble, certain) = match &store.seen {
-        Ok(Observation { link: Link::Up { mode, version, .. }, keys, .. }) => {
+        Ok(Observation {
+            link: Link::Up { mode, version, .. },
+            keys,
+            ..
+        }) => {
             if keys.iter().all(|key| key.state != KeyState::Unknown) {
                 memory.ever_complete = true;
                 memory.first_complete.get_or_insert(now.mono);
                 memory.incomplete_since = None;
                 memory.down_since = None;
-                return Sight::Clear { mode: *mode, version: version.clone() };
+                return Sight::Clear {
+                    mode: *mode,
+                    version: version.clone(),
+                };
             }
             (Trouble::Stale, false)
         }
-        Ok(Observation { link: Link::Connecting { trouble, .. }, .. }) => (trouble.unwrap_or(Trouble::Timeout), false),
-        Ok(Observation { link: Link::Down { trouble, .. }, .. }) => (*trouble, false),
+        Ok(Observation {
+            link: Link::Connecting { trouble, .. },
+            ..
+        }) => (trouble.unwrap_or(Trouble::Timeout), false),
+        Ok(Observation {
+            link: Link::Down { trouble, .. },
+            ..
+        }) => (*trouble, false),
         // That a Secret is missing is a fact from the apiserver; no patience makes it truer.
         Err(trouble) => (*trouble, true),
     };
     let since = *memory.incomplete_since.get_or_insert((now.mono, now.wall));
-    let patience = if memory.ever_complete { NEXT_READ } else { FIRST_READ };
+    let patience = if memory.ever_complete {
+        NEXT_READ
+    } else {
+        FIRST_READ
+    };
     if now.mono < since.0 + patience && !certain {
         recheck.at(since.0 + patience);
         return Sight::Pending;
     }
-    Sight::Blind { trouble, since: *memory.down_since.get_or_insert(since.1) }
+    Sight::Blind {
+        trouble,
+        since: *memory.down_since.get_or_insert(since.1),
+    }
 }
 
 /// Moves the cursor over all ends that are there, and says from which number on they are new.
 fn advance_cursor(memory: &mut Memory, identity: u64, observation: &Observation) -> u64 {
-    let last = observation.keys.iter().flat_map(|key| &key.ends).map(|end| end.seq).max().unwrap_or(0);
+    let last = observation
+        .keys
+        .iter()
+        .flat_map(|key| &key.ends)
+        .map(|end| end.seq)
+        .max()
+        .unwrap_or(0);
     let from = match memory.cursor {
         Some((known, cursor)) if known == identity => cursor,
         // The first look at this connection judges states only; its past belongs to others.
@@ -236,7 +303,11 @@ enum Owner<'m> {
     /// A pod of this workload that is live.
     Live(&'m PodMemory),
     /// A pod of this workload that is not, since when (as far as this process saw it).
-    Gone { name: String, since: Option<Mono>, pod: Option<&'m PodMemory> },
+    Gone {
+        name: String,
+        since: Option<Mono>,
+        pod: Option<&'m PodMemory>,
+    },
     /// Somebody else.
     Other,
     /// The value does not fit the pattern.
@@ -262,14 +333,24 @@ impl LockView<'_> {
     }
 
     fn owner(&self, hold: &Hold) -> Owner<'_> {
-        let Some(name) = self.set.pattern.owner(&hold.value.0) else { return Owner::Unfit };
+        let Some(name) = self.set.pattern.owner(&hold.value.0) else {
+            return Owner::Unfit;
+        };
         let name = name.as_str().to_owned();
         match self.memory.pods.get(&name) {
             Some(pod) => match pod.not_live_since(self.container()) {
                 None => Owner::Live(pod),
-                Some(since) => Owner::Gone { name, since: Some(since), pod: Some(pod) },
+                Some(since) => Owner::Gone {
+                    name,
+                    since: Some(since),
+                    pod: Some(pod),
+                },
             },
-            None if has_pod_name_form(&self.workload.name, &name) => Owner::Gone { name, since: None, pod: None },
+            None if has_pod_name_form(&self.workload.name, &name) => Owner::Gone {
+                name,
+                since: None,
+                pod: None,
+            },
             None => Owner::Other,
         }
     }
@@ -285,9 +366,19 @@ impl LockView<'_> {
             self.close_gap(&end.hold);
             let (cause, from, detail) = self.cause(end);
             // A hold that ran out ended when it ran out, not when somebody noticed.
-            let at = if cause.is_loss() { end.hold.deadline.unwrap_or(end.ended) } else { end.ended };
+            let at = if cause.is_loss() {
+                end.hold.deadline.unwrap_or(end.ended)
+            } else {
+                end.ended
+            };
             let when = self.wall(at);
-            let last_end = LastEnd { cause, from: from.clone(), at, when, open: true };
+            let last_end = LastEnd {
+                cause,
+                from: from.clone(),
+                at,
+                when,
+                open: true,
+            };
             let entry = self.entry();
             entry.last_end = Some(last_end);
             entry.ever_held = true;
@@ -296,12 +387,21 @@ impl LockView<'_> {
             entry.owner_missing_since = None;
             let continuous = self.set.hold == HoldMode::Continuous;
             if cause.is_loss() && (continuous || self.set.renew_interval.is_some()) {
-                let loss = Loss { cause: cause.as_str().to_owned(), from, when, detail };
+                let loss = Loss {
+                    cause: cause.as_str().to_owned(),
+                    from,
+                    when,
+                    detail,
+                };
                 if continuous {
                     self.entry().lost = Some(loss.clone());
                 }
                 incident::record(self.memory, &self.id, &loss);
-                losses.push(NewLoss { id: self.id.clone(), continuous, loss });
+                losses.push(NewLoss {
+                    id: self.id.clone(),
+                    continuous,
+                    loss,
+                });
             }
         }
         if let KeyState::Held(hold) = &snapshot.state {
@@ -319,7 +419,13 @@ impl LockView<'_> {
         };
         let entry = self.entry();
         entry.ever_held = true;
-        let Some(end) = entry.last_end.as_mut().filter(|end| end.open && next.first_seen >= end.at) else { return };
+        let Some(end) = entry
+            .last_end
+            .as_mut()
+            .filter(|end| end.open && next.first_seen >= end.at)
+        else {
+            return;
+        };
         end.open = false;
         if end.cause.is_loss() {
             let (gap, when) = (next.first_seen.since(end.at), end.when);
@@ -338,7 +444,9 @@ impl LockView<'_> {
         if !end.watched {
             return (Cause::Unexplained, name, String::new());
         }
-        let Some(deadline) = hold.deadline.filter(|deadline| end.ended + hold.uncertainty >= *deadline && !end.shortened)
+        let Some(deadline) = hold
+            .deadline
+            .filter(|deadline| end.ended + hold.uncertainty >= *deadline && !end.shortened)
         else {
             return (Cause::Released, name, String::new());
         };
@@ -348,7 +456,10 @@ impl LockView<'_> {
             return (cause, name, detail.to_owned());
         };
         let last_renewal = hold.last_renewed.unwrap_or(hold.first_seen);
-        let broke = pod.lock_container(self.container()).last_break().is_some_and(|at| at > last_renewal);
+        let broke = pod
+            .lock_container(self.container())
+            .last_break()
+            .is_some_and(|at| at > last_renewal);
         let gone = gone_since.is_some_and(|since| since <= deadline);
         if gone || broke {
             return (Cause::HolderGone, name, how_it_ended(pod, self.container()));
@@ -385,7 +496,10 @@ impl LockView<'_> {
             KeyState::WrongType { since } => {
                 judged.since = Some(self.wall(*since));
                 judged.flags.push(Flag::Malformed);
-                Some(Problem::Malformed { key: self.lock.key.clone(), wrong_type: true })
+                Some(Problem::Malformed {
+                    key: self.lock.key.clone(),
+                    wrong_type: true,
+                })
             }
             KeyState::Absent { since } => {
                 judged.state = LockState::Unheld;
@@ -413,7 +527,11 @@ impl LockView<'_> {
             judged.flags.insert(0, Flag::Lost);
         }
         let problem = lost.map(Problem::Lost).or(problem);
-        let finding = problem.map(|problem| Finding { set: self.id.0.clone(), lock: self.id.1.clone(), problem });
+        let finding = problem.map(|problem| Finding {
+            set: self.id.0.clone(),
+            lock: self.id.1.clone(),
+            problem,
+        });
         (judged, finding)
     }
 
@@ -442,7 +560,11 @@ impl LockView<'_> {
         entry.overdue |= total >= grace;
         let history = match &entry.last_end {
             Some(end) if end.cause.is_loss() => Unheld::RanOut { by: end.from.clone() },
-            Some(LastEnd { cause: Cause::Released, from, .. }) => Unheld::GivenUp { by: from.clone() },
+            Some(LastEnd {
+                cause: Cause::Released,
+                from,
+                ..
+            }) => Unheld::GivenUp { by: from.clone() },
             Some(_) => Unheld::Unexplained,
             None if entry.ever_held => Unheld::Unexplained,
             None => Unheld::NeverSeen { place },
@@ -451,7 +573,11 @@ impl LockView<'_> {
             judged.pod.clone_from(by);
         }
         if entry.overdue {
-            let since = if matches!(history, Unheld::NeverSeen { .. }) { None } else { judged.since };
+            let since = if matches!(history, Unheld::NeverSeen { .. }) {
+                None
+            } else {
+                judged.since
+            };
             return Some(Problem::Unheld { history, since });
         }
         judged.awaiting = true;
@@ -470,7 +596,10 @@ impl LockView<'_> {
             Owner::Unfit => {
                 judged.state = LockState::Unattributed;
                 judged.flags.push(Flag::Malformed);
-                problem = Some(Problem::Malformed { key: self.lock.key.clone(), wrong_type: false });
+                problem = Some(Problem::Malformed {
+                    key: self.lock.key.clone(),
+                    wrong_type: false,
+                });
             }
             Owner::Other => {
                 judged.state = LockState::Foreign;
@@ -486,14 +615,22 @@ impl LockView<'_> {
                     if now > silent_at {
                         judged.state = LockState::Orphaned;
                         judged.good = false;
-                        problem = Some(Problem::Orphaned { pod: name, restarted: true, frees_at: None });
+                        problem = Some(Problem::Orphaned {
+                            pod: name,
+                            restarted: true,
+                            frees_at: None,
+                        });
                     } else {
                         recheck.at(silent_at + Duration::from_millis(1));
                     }
                 }
             }
             Owner::Gone { name, since, .. } => {
-                let known = self.memory.locks.get(&self.id).and_then(|lock| lock.owner_missing_since);
+                let known = self
+                    .memory
+                    .locks
+                    .get(&self.id)
+                    .and_then(|lock| lock.owner_missing_since);
                 let since = since.or(known).unwrap_or(now);
                 missing = Some(since);
                 judged.pod = Some(name.clone());
@@ -503,7 +640,11 @@ impl LockView<'_> {
                     problem = (!expected).then_some(Problem::Foreign { ghost: Some(name) });
                 } else {
                     judged.state = LockState::Orphaned;
-                    problem = Some(Problem::Orphaned { pod: name, restarted: false, frees_at: None });
+                    problem = Some(Problem::Orphaned {
+                        pod: name,
+                        restarted: false,
+                        frees_at: None,
+                    });
                 }
             }
         }
@@ -526,7 +667,10 @@ impl LockView<'_> {
             judged.flags.push(Flag::NoExpiry);
             if self.set.ttl.is_some() || judged.state == LockState::Orphaned {
                 judged.good = false;
-                problem = Some(Problem::NoExpiry { pod: judged.pod.clone(), key: self.lock.key.clone() });
+                problem = Some(Problem::NoExpiry {
+                    pod: judged.pod.clone(),
+                    key: self.lock.key.clone(),
+                });
             }
         }
         problem
@@ -542,10 +686,15 @@ impl LockView<'_> {
 }
 
 fn how_it_ended(pod: &PodMemory, container: Option<&str>) -> String {
-    let end = pod.view.lock_container(container).and_then(|container| container.last_end.as_ref());
+    let end = pod
+        .view
+        .lock_container(container)
+        .and_then(|container| container.last_end.as_ref());
     match (&pod.view.reason, pod.deleted, end) {
         (Some(reason), ..) => format!("its pod ended: {reason}"),
-        (None, true, Some(end)) => format!("its pod was deleted without releasing it (its container ended: {end})"),
+        (None, true, Some(end)) => {
+            format!("its pod was deleted without releasing it (its container ended: {end})")
+        }
         (None, true, None) => "its pod was deleted without releasing it".to_owned(),
         (None, false, Some(end)) => format!("its container ended: {end}"),
         (None, false, None) => "its container ended".to_owned(),

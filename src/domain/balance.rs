@@ -49,7 +49,9 @@ pub fn judge(
 ) -> SetBalance {
     let mut held: BTreeMap<&str, i64> = BTreeMap::new();
     for pod in memory.present().filter(|pod| !pod.view.terminating) {
-        let Some(ready_since) = pod.ready_since else { continue };
+        let Some(ready_since) = pod.ready_since else {
+            continue;
+        };
         if now.mono >= ready_since + settings.warm_up {
             held.insert(&pod.view.name, 0);
         } else {
@@ -65,20 +67,45 @@ pub fn judge(
     let of = |state| locks.iter().filter(|lock| lock.state == state).count();
     let unattributed = of(LockState::Unattributed);
     let too_many_unattributed = unattributed * 5 > unattributed + of(LockState::Held);
-    let sustained = settings.sustained.unwrap_or_else(|| (ttl * 2).clamp(Duration::from_secs(120), SETTLING));
+    let sustained = settings
+        .sustained
+        .unwrap_or_else(|| (ttl * 2).clamp(Duration::from_secs(120), SETTLING));
     let clocks = memory.balance.entry(set.name.clone()).or_default();
     let unsettled = numbers.pods < 2 || rollout.rolling || numbers.pods != rollout.wanted;
     let reason = if rollout.wanted < 2 {
-        *clocks = BalanceMemory { judged: true, ..BalanceMemory::default() };
+        *clocks = BalanceMemory {
+            judged: true,
+            ..BalanceMemory::default()
+        };
         Reason::SingleReplica
     } else if set.locks.len() < 2 {
-        *clocks = BalanceMemory { judged: true, ..BalanceMemory::default() };
+        *clocks = BalanceMemory {
+            judged: true,
+            ..BalanceMemory::default()
+        };
         Reason::TooFewLocks
     } else {
-        verdict(clocks, over(&numbers, settings), unsettled, numbers.pods < 2, sustained, now, recheck)
+        verdict(
+            clocks,
+            over(&numbers, settings),
+            unsettled,
+            numbers.pods < 2,
+            sustained,
+            now,
+            recheck,
+        )
     };
-    let reason = if reason == Reason::Balanced && too_many_unattributed { Reason::Unattributed } else { reason };
-    SetBalance { set: set.name.clone(), reason, numbers, remedy: remedy(set.dialect) }
+    let reason = if reason == Reason::Balanced && too_many_unattributed {
+        Reason::Unattributed
+    } else {
+        reason
+    };
+    SetBalance {
+        set: set.name.clone(),
+        reason,
+        numbers,
+        remedy: remedy(set.dialect),
+    }
 }
 
 fn over(numbers: &BalanceStatus, settings: &Balance) -> bool {
@@ -139,7 +166,11 @@ fn verdict(
         }
     }
     clocks.judged = true;
-    if clocks.concentrated { Reason::Concentrated } else { Reason::Balanced }
+    if clocks.concentrated {
+        Reason::Concentrated
+    } else {
+        Reason::Balanced
+    }
 }
 
 /// N, M, max, ideal = ⌈N/M⌉, limit = max(ideal + slack, ⌈ratio · N/M⌉), excess, moves, idle.
@@ -148,10 +179,24 @@ fn numbers(held: &BTreeMap<&str, i64>, settings: &Balance) -> BalanceStatus {
     let locks: i64 = held.values().sum();
     let max = held.values().copied().max().unwrap_or(0);
     let ideal = if pods == 0 { 0 } else { (locks + pods - 1) / pods };
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "at most 2,000 locks")]
-    let by_ratio = if pods == 0 { 0 } else { (settings.ratio * locks as f64 / pods as f64).ceil() as i64 };
-    let limit = settings.max_per_instance.unwrap_or_else(|| (ideal + settings.slack).max(by_ratio));
-    let idle = if locks >= pods { held.values().filter(|count| **count == 0).count() } else { 0 };
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "at most 2,000 locks"
+    )]
+    let by_ratio = if pods == 0 {
+        0
+    } else {
+        (settings.ratio * locks as f64 / pods as f64).ceil() as i64
+    };
+    let limit = settings
+        .max_per_instance
+        .unwrap_or_else(|| (ideal + settings.slack).max(by_ratio));
+    let idle = if locks >= pods {
+        held.values().filter(|count| **count == 0).count()
+    } else {
+        0
+    };
     let mut top: Vec<_> = held.iter().filter(|(_, count)| **count > 0).collect();
     top.sort_by_key(|(pod, count)| (-**count, **pod));
     let small = |number: i64| i32::try_from(number).unwrap_or(i32::MAX);
@@ -167,7 +212,10 @@ fn numbers(held: &BTreeMap<&str, i64>, settings: &Balance) -> BalanceStatus {
         top: top
             .into_iter()
             .take(TOP)
-            .map(|(pod, count)| PodLocks { pod: (*pod).to_owned(), locks: small(*count) })
+            .map(|(pod, count)| PodLocks {
+                pod: (*pod).to_owned(),
+                locks: small(*count),
+            })
             .collect(),
     }
 }

@@ -144,29 +144,58 @@ impl Finding {
                         format!("nobody was seen to hold {lock} since the pods are ready; read at {place}")
                     }
                     Unheld::GivenUp { by } => {
-                        format!("nobody holds {lock}{since}: given up by {} and not taken again", named(by.as_ref()))
+                        format!(
+                            "nobody holds {lock}{since}: given up by {} and not taken again",
+                            named(by.as_ref())
+                        )
                     }
                     Unheld::RanOut { by } => {
-                        format!("nobody holds {lock}{since}: it ran out for {} and was not taken again", named(by.as_ref()))
+                        format!(
+                            "nobody holds {lock}{since}: it ran out for {} and was not taken again",
+                            named(by.as_ref())
+                        )
                     }
-                    Unheld::Unexplained => format!("nobody holds {lock}{since}; how its last hold ended was not seen"),
+                    Unheld::Unexplained => {
+                        format!("nobody holds {lock}{since}; how its last hold ended was not seen")
+                    }
                 }
             }
-            Problem::Malformed { key, wrong_type: true } => {
+            Problem::Malformed {
+                key,
+                wrong_type: true,
+            } => {
                 format!("the key {key} of {lock} has a type in which this dialect keeps no locks")
             }
-            Problem::Malformed { key, wrong_type: false } => {
+            Problem::Malformed {
+                key,
+                wrong_type: false,
+            } => {
                 format!("the value at {key} of {lock} does not have the form that the dialect writes")
             }
             Problem::NoExpiry { pod, key } => {
-                format!("{lock}, held by {}, has no expiry at {key}: it stays if its holder dies", named(pod.as_ref()))
+                format!(
+                    "{lock}, held by {}, has no expiry at {key}: it stays if its holder dies",
+                    named(pod.as_ref())
+                )
             }
             Problem::Foreign { ghost: Some(pod) } => {
-                format!("{lock} is renewed under the name of {pod}, a pod that no longer exists: its process runs on")
+                format!(
+                    "{lock} is renewed under the name of {pod}, a pod that no longer exists: its process runs on"
+                )
             }
-            Problem::Foreign { ghost: None } => format!("{lock} is held by an unknown holder, no pod of this workload"),
-            Problem::Orphaned { pod, restarted, frees_at } => {
-                let why = if *restarted { "whose container restarted since" } else { "which is gone" };
+            Problem::Foreign { ghost: None } => {
+                format!("{lock} is held by an unknown holder, no pod of this workload")
+            }
+            Problem::Orphaned {
+                pod,
+                restarted,
+                frees_at,
+            } => {
+                let why = if *restarted {
+                    "whose container restarted since"
+                } else {
+                    "which is gone"
+                };
                 let frees = frees_at.map_or_else(
                     || "it has no expiry and stays".to_owned(),
                     |frees_at| format!("it frees at {}", time(frees_at)),
@@ -184,7 +213,10 @@ impl Finding {
                 "Next: see why the pod stopped renewing (kubectl describe pod, kubectl logs --previous); if nobody takes \
                  the lock within its retry interval, restart a pod that should."
             }
-            Problem::Unheld { history: Unheld::NeverSeen { .. }, .. } => {
+            Problem::Unheld {
+                history: Unheld::NeverSeen { .. },
+                ..
+            } => {
                 "Next: compare the key, the database and the Redis host with what the application uses, and check that \
                  its locking is on."
             }
@@ -195,7 +227,9 @@ impl Finding {
             Problem::Malformed { .. } => {
                 "Next: compare dialect, holder pattern and key prefix with what the application writes."
             }
-            Problem::NoExpiry { .. } => "Next: make the application set a TTL; a holder that dies now blocks the others for ever.",
+            Problem::NoExpiry { .. } => {
+                "Next: make the application set a TTL; a holder that dies now blocks the others for ever."
+            }
             Problem::Foreign { ghost: Some(_) } => {
                 "Next: find the process on the node of the deleted pod and end it; two may work at once."
             }
@@ -211,9 +245,19 @@ impl Finding {
 /// The findings as one bounded message: the worst reason's first three, how many more, and what to do.
 #[must_use]
 pub fn summarize(findings: &[&Finding]) -> String {
-    let Some(first) = findings.first() else { return String::new() };
-    let same: Vec<_> = findings.iter().filter(|finding| finding.reason() == first.reason()).collect();
-    let mut text = same.iter().take(3).map(|finding| finding.message()).collect::<Vec<_>>().join("; ");
+    let Some(first) = findings.first() else {
+        return String::new();
+    };
+    let same: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.reason() == first.reason())
+        .collect();
+    let mut text = same
+        .iter()
+        .take(3)
+        .map(|finding| finding.message())
+        .collect::<Vec<_>>()
+        .join("; ");
     if same.len() > 3 {
         let _ = write!(text, "; and {} more", same.len() - 3);
     }

@@ -29,7 +29,12 @@ pub fn record(memory: &mut Memory, id: &LockId, loss: &Loss) {
     let when = loss.when.into();
     memory.last_loss.insert(
         id.0.clone(),
-        status::LastLoss { lock: id.1.clone(), cause: loss.cause.clone(), from: loss.from.clone(), when },
+        status::LastLoss {
+            lock: id.1.clone(),
+            cause: loss.cause.clone(),
+            from: loss.from.clone(),
+            when,
+        },
     );
     remember(
         memory,
@@ -53,10 +58,9 @@ pub fn remember(memory: &mut Memory, entry: status::Incident) {
 
 /// A next hold ends the gap of the loss of `id` at `when`.
 pub fn close_gap(memory: &mut Memory, id: &LockId, when: Timestamp, gap: Duration, to: Option<String>) {
-    let entry = memory
-        .recent
-        .iter_mut()
-        .find(|entry| entry.set.as_ref() == Some(&id.0) && entry.lock.as_ref() == Some(&id.1) && entry.when.0 == when);
+    let entry = memory.recent.iter_mut().find(|entry| {
+        entry.set.as_ref() == Some(&id.0) && entry.lock.as_ref() == Some(&id.1) && entry.when.0 == when
+    });
     if let Some(entry) = entry {
         entry.gap = Some(spec::Duration::from(gap).0);
         entry.to = to;
@@ -72,9 +76,14 @@ pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, n
     say_intermittent(&intermittent, memory, now.mono);
     if let Some(first) = continuous.first() {
         let anchor = format!("{} {}", first.loss.when, first.id.1);
-        memory.incident.get_or_insert_with(|| Incident { anchor, ..Incident::default() });
+        memory.incident.get_or_insert_with(|| Incident {
+            anchor,
+            ..Incident::default()
+        });
     }
-    let Some(incident) = &mut memory.incident else { return };
+    let Some(incident) = &mut memory.incident else {
+        return;
+    };
     for NewLoss { id, loss, .. } in continuous {
         incident.locks.insert(id.clone());
         // Losses of one pod are one incident: the first was said together with the locks that would follow.
@@ -89,18 +98,29 @@ pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, n
     }
     incident.last_said = Some(now.mono);
     let unsaid = std::mem::take(&mut incident.unsaid);
-    incident.pods.extend(unsaid.iter().map(|(_, loss)| loss.from.clone().unwrap_or_default()));
+    incident.pods.extend(
+        unsaid
+            .iter()
+            .map(|(_, loss)| loss.from.clone().unwrap_or_default()),
+    );
     let pods = incident.pods.clone();
     let orphaned: Vec<_> = assessment
         .locks
         .iter()
-        .filter(|lock| lock.state == LockState::Orphaned && lock.pod.as_ref().is_some_and(|pod| pods.contains(pod)))
+        .filter(|lock| {
+            lock.state == LockState::Orphaned && lock.pod.as_ref().is_some_and(|pod| pods.contains(pod))
+        })
         .collect();
     let mut note = list(&unsaid);
     if !orphaned.is_empty() {
         let names: Vec<_> = orphaned.iter().take(3).map(|lock| lock.name.as_str()).collect();
         let more = if orphaned.len() > 3 { ", …" } else { "" };
-        let _ = write!(note, " {} more of its locks are orphaned ({}{more})", orphaned.len(), names.join(", "));
+        let _ = write!(
+            note,
+            " {} more of its locks are orphaned ({}{more})",
+            orphaned.len(),
+            names.join(", ")
+        );
         if let Some(last) = orphaned.iter().filter_map(|lock| lock.frees_at).max() {
             let _ = write!(note, " and free until {}", time(last));
         }
@@ -114,7 +134,10 @@ fn say_intermittent(losses: &[NewLoss], memory: &mut Memory, now: Mono) {
         return;
     }
     memory.intermittent_said = Some(now);
-    let losses: Vec<_> = losses.iter().map(|loss| (loss.id.clone(), loss.loss.clone())).collect();
+    let losses: Vec<_> = losses
+        .iter()
+        .map(|loss| (loss.id.clone(), loss.loss.clone()))
+        .collect();
     let note = list(&losses);
     announce_loss(memory, &losses, note);
 }
@@ -132,7 +155,12 @@ fn announce_loss(memory: &mut Memory, losses: &[(LockId, Loss)], mut note: Strin
 }
 
 fn list(losses: &[(LockId, Loss)]) -> String {
-    let mut note = losses.iter().take(3).map(|(id, loss)| finding(id, loss).message()).collect::<Vec<_>>().join("; ");
+    let mut note = losses
+        .iter()
+        .take(3)
+        .map(|(id, loss)| finding(id, loss).message())
+        .collect::<Vec<_>>()
+        .join("; ");
     if losses.len() > 3 {
         let _ = write!(note, "; and {} more", losses.len() - 3);
     }
@@ -141,12 +169,20 @@ fn list(losses: &[(LockId, Loss)]) -> String {
 }
 
 fn finding(id: &LockId, loss: &Loss) -> Finding {
-    Finding { set: id.0.clone(), lock: id.1.clone(), problem: Problem::Lost(loss.clone()) }
+    Finding {
+        set: id.0.clone(),
+        lock: id.1.clone(),
+        problem: Problem::Lost(loss.clone()),
+    }
 }
 
 /// Looks again when what was not said may be said.
 pub fn recheck(memory: &Memory, recheck: &mut Recheck) {
-    if let Some(Incident { last_said: Some(last), unsaid, .. }) = &memory.incident
+    if let Some(Incident {
+        last_said: Some(last),
+        unsaid,
+        ..
+    }) = &memory.incident
         && !unsaid.is_empty()
     {
         recheck.at(*last + PAUSE);
@@ -156,16 +192,31 @@ pub fn recheck(memory: &Memory, recheck: &mut Recheck) {
 /// Closes the incident, and says that its locks are in good hands again. `transition` is when `LocksHeld` turned False,
 /// as status says it: it survives a crash between the event and the status.
 pub fn recover(memory: &mut Memory, transition: Option<Timestamp>) {
-    let Some(incident) = memory.incident.take() else { return };
+    let Some(incident) = memory.incident.take() else {
+        return;
+    };
     let count = incident.locks.len();
-    let names: Vec<_> = incident.locks.iter().take(3).map(|(_, name)| name.as_str()).collect();
+    let names: Vec<_> = incident
+        .locks
+        .iter()
+        .take(3)
+        .map(|(_, name)| name.as_str())
+        .collect();
     let mut note = match count {
         0 => "All locks are in good hands again".to_owned(),
         1 => format!("{} is in good hands again", names.join(", ")),
-        _ => format!("{count} locks are in good hands again ({}{})", names.join(", "), if count > 3 { ", …" } else { "" }),
+        _ => format!(
+            "{count} locks are in good hands again ({}{})",
+            names.join(", "),
+            if count > 3 { ", …" } else { "" }
+        ),
     };
     if let Some(gap) = incident.longest_gap {
-        let _ = write!(note, "; longest time without a holder: {}", spec::Duration::from(gap).0);
+        let _ = write!(
+            note,
+            "; longest time without a holder: {}",
+            spec::Duration::from(gap).0
+        );
     }
     note.push('.');
     memory.outbox.push(Announcement {

@@ -178,7 +178,10 @@ impl GraceClock {
     /// What has run until `now`.
     #[must_use]
     pub fn total(&self, now: Mono) -> Duration {
-        self.elapsed + self.running_since.map_or(Duration::ZERO, |since| now.since(since))
+        self.elapsed
+            + self
+                .running_since
+                .map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// Starts or stops it.
@@ -264,7 +267,10 @@ impl Memory {
     /// What a new process knows: only what status says.
     #[must_use]
     pub fn from_status(status: &CoordinatedWorkloadStatus) -> Self {
-        let mut memory = Self { recent: status.recent.clone(), ..Self::default() };
+        let mut memory = Self {
+            recent: status.recent.clone(),
+            ..Self::default()
+        };
         for set in status.locks.iter().flat_map(|locks| &locks.sets) {
             if let Some(loss) = &set.last_loss {
                 memory.last_loss.insert(set.name.clone(), loss.clone());
@@ -275,27 +281,46 @@ impl Memory {
                 .conditions
                 .iter()
                 .find(|condition| condition.type_ == type_.as_str())
-                .map(|condition| (condition.status.as_str(), condition.reason.as_str(), &condition.last_transition_time))
+                .map(|condition| {
+                    (
+                        condition.status.as_str(),
+                        condition.reason.as_str(),
+                        &condition.last_transition_time,
+                    )
+                })
         };
         if let Some((held, reason, transition)) = reason_of(ConditionType::LocksHeld) {
             memory.had_verdict = held != "Unknown";
-            let said = [Reason::LocksLost, Reason::LocksUnheld].iter().any(|said| said.as_str() == reason);
+            let said = [Reason::LocksLost, Reason::LocksUnheld]
+                .iter()
+                .any(|said| said.as_str() == reason);
             if held == "False" && said {
-                memory.incident = Some(Incident { anchor: transition.0.to_string(), ..Incident::default() });
+                memory.incident = Some(Incident {
+                    anchor: transition.0.to_string(),
+                    ..Incident::default()
+                });
             }
             for row in status.locks.iter().flat_map(|locks| &locks.rows) {
-                let lock = memory.locks.entry((row.set.clone(), row.name.clone())).or_default();
+                let lock = memory
+                    .locks
+                    .entry((row.set.clone(), row.name.clone()))
+                    .or_default();
                 lock.ever_held = row.state != LockState::Unheld && row.state != LockState::Unknown;
-                let told = status
-                    .recent
-                    .iter()
-                    .find(|told| told.set.as_ref() == Some(&row.set) && told.lock.as_ref() == Some(&row.name));
+                let told = status.recent.iter().find(|told| {
+                    told.set.as_ref() == Some(&row.set) && told.lock.as_ref() == Some(&row.name)
+                });
                 if row.flags.contains(&Flag::Lost) {
                     lock.ever_held = true;
                     lock.lost = Some(Loss {
-                        cause: told.map_or_else(|| Cause::Unexplained.as_str().to_owned(), |told| told.cause.clone()),
+                        cause: told.map_or_else(
+                            || Cause::Unexplained.as_str().to_owned(),
+                            |told| told.cause.clone(),
+                        ),
                         from: told.and_then(|told| told.from.clone()),
-                        when: told.map(|told| told.when.0).or(row.since.as_ref().map(|since| since.0)).unwrap_or_default(),
+                        when: told
+                            .map(|told| told.when.0)
+                            .or(row.since.as_ref().map(|since| since.0))
+                            .unwrap_or_default(),
                         detail: String::new(),
                     });
                 }
@@ -329,7 +354,8 @@ impl Memory {
             match self.pods.get_mut(&pod.name) {
                 Some(known) if known.view.uid == pod.uid => known.see(pod, now),
                 _ => {
-                    self.pods.insert(pod.name.clone(), PodMemory::first(pod, now, wall));
+                    self.pods
+                        .insert(pod.name.clone(), PodMemory::first(pod, now, wall));
                 }
             }
         }
@@ -370,7 +396,13 @@ impl PodMemory {
             .iter()
             .map(|container| {
                 let ended = (!container.running && container.last_end.is_some()).then_some(now);
-                (container.name.clone(), ContainerMemory { restarted: None, ended })
+                (
+                    container.name.clone(),
+                    ContainerMemory {
+                        restarted: None,
+                        ended,
+                    },
+                )
             })
             .collect();
         Self {
@@ -384,7 +416,11 @@ impl PodMemory {
 
     fn see(&mut self, pod: &PodView, now: Mono) {
         for container in &pod.containers {
-            let before = self.view.containers.iter().find(|known| known.name == container.name);
+            let before = self
+                .view
+                .containers
+                .iter()
+                .find(|known| known.name == container.name);
             let memory = self.containers.entry(container.name.clone()).or_default();
             if before.is_some_and(|before| container.restarts > before.restarts) {
                 memory.restarted = Some(now);
@@ -411,7 +447,13 @@ impl PodMemory {
     /// Since when the pod is not live for the locks that its lock container holds; `None`: it is live.
     #[must_use]
     pub fn not_live_since(&self, lock_container: Option<&str>) -> Option<Mono> {
-        let ended = || if self.view.live(lock_container) { None } else { self.lock_container(lock_container).ended };
+        let ended = || {
+            if self.view.live(lock_container) {
+                None
+            } else {
+                self.lock_container(lock_container).ended
+            }
+        };
         self.gone.or_else(ended)
     }
 

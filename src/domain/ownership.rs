@@ -49,7 +49,11 @@ pub struct ContainerEnd {
 
 impl std::fmt::Display for ContainerEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.reason == "OOMKilled" { f.write_str("OOMKilled") } else { write!(f, "exit code {}", self.exit_code) }
+        if self.reason == "OOMKilled" {
+            f.write_str("OOMKilled")
+        } else {
+            write!(f, "exit code {}", self.exit_code)
+        }
     }
 }
 
@@ -80,7 +84,10 @@ impl PodView {
 pub fn has_pod_name_form(workload: &str, pod: &str) -> bool {
     // Kubernetes draws suffixes from consonants and digits only, so that no words come out
     // (apimachinery, util/rand, `alphanums`); the hash is a number written in the same letters.
-    let of_letters = |part: &str| part.bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte));
+    let of_letters = |part: &str| {
+        part.bytes()
+            .all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte))
+    };
     pod.strip_prefix(workload)
         .and_then(|rest| rest.strip_prefix('-'))
         .and_then(|rest| rest.split_once('-'))
@@ -96,15 +103,30 @@ mod tests {
     #[test]
     fn a_pod_name_is_told_by_its_form() {
         assert!(has_pod_name_form("rigatoni", "rigatoni-7d9c8b6f5d-x2x9z"));
-        for other in ["rigatoni", "rigatoni-x2x9z", "rigatoni2-7d9c8b6f5d-x2x9z", "rigatoni-7d9c8b6f5d-x2x9", "rigatoni-hello-world", "laptop"] {
+        for other in [
+            "rigatoni",
+            "rigatoni-x2x9z",
+            "rigatoni2-7d9c8b6f5d-x2x9z",
+            "rigatoni-7d9c8b6f5d-x2x9",
+            "rigatoni-hello-world",
+            "laptop",
+        ] {
             assert!(!has_pod_name_form("rigatoni", other), "{other}");
         }
     }
 
     #[test]
     fn a_terminating_pod_is_live_until_its_lock_container_ended() {
-        let container = ContainerView { name: "app".into(), running: true, ..ContainerView::default() };
-        let mut pod = PodView { terminating: true, containers: vec![container], ..PodView::default() };
+        let container = ContainerView {
+            name: "app".into(),
+            running: true,
+            ..ContainerView::default()
+        };
+        let mut pod = PodView {
+            terminating: true,
+            containers: vec![container],
+            ..PodView::default()
+        };
         assert!(pod.live(None));
         pod.containers[0].running = false;
         pod.containers[0].last_end = Some(ContainerEnd::default());

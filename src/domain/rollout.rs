@@ -48,8 +48,12 @@ impl DeploymentView {
         let object = live.object();
         let section = |name: &str| object.get(name).and_then(Value::as_object);
         let count = |name: &str| integer(section("status"), name).unwrap_or(0);
-        let generation = section("metadata").and_then(|metadata| metadata.get("generation")).and_then(Value::as_i64);
-        let observed = section("status").and_then(|status| status.get("observedGeneration")).and_then(Value::as_i64);
+        let generation = section("metadata")
+            .and_then(|metadata| metadata.get("generation"))
+            .and_then(Value::as_i64);
+        let observed = section("status")
+            .and_then(|status| status.get("observedGeneration"))
+            .and_then(Value::as_i64);
         let progressing = condition(section("status"), "Progressing");
         let wanted = integer(section("spec"), "replicas").unwrap_or(1);
         let (replicas, updated) = (count("replicas"), count("updatedReplicas"));
@@ -80,18 +84,26 @@ impl DeploymentView {
     /// Its part in the verdict on the locks.
     #[must_use]
     pub fn rollout(&self) -> Rollout {
-        Rollout { wanted: self.wanted, rolling: matches!(self.phase, Phase::Rolling | Phase::Stuck(_)) }
+        Rollout {
+            wanted: self.wanted,
+            rolling: matches!(self.phase, Phase::Rolling | Phase::Stuck(_)),
+        }
     }
 }
 
 fn integer(section: Option<&Map<String, Value>>, name: &str) -> Option<i32> {
-    section?.get(name)?.as_i64().and_then(|number| i32::try_from(number).ok())
+    section?
+        .get(name)?
+        .as_i64()
+        .and_then(|number| i32::try_from(number).ok())
 }
 
 /// Status, reason and message of a condition.
 fn condition<'a>(status: Option<&'a Map<String, Value>>, type_: &str) -> Option<(&'a str, &'a str, &'a str)> {
     let conditions = status?.get("conditions")?.as_array()?;
-    let condition = conditions.iter().find(|condition| condition.get("type").is_some_and(|name| name == type_))?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition.get("type").is_some_and(|name| name == type_))?;
     let text = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
     Some((text("status"), text("reason"), text("message")))
 }
@@ -99,20 +111,39 @@ fn condition<'a>(status: Option<&'a Map<String, Value>>, type_: &str) -> Option<
 /// Why pods of a workload don't run, in the words of the kubelet or the scheduler: the first pod's, in order of names.
 #[must_use]
 pub fn pod_trouble(pods: &[PodView]) -> Option<String> {
-    let mut pods: Vec<_> = pods.iter().filter(|pod| !pod.terminating && pod.ready_since.is_none()).collect();
+    let mut pods: Vec<_> = pods
+        .iter()
+        .filter(|pod| !pod.terminating && pod.ready_since.is_none())
+        .collect();
     pods.sort_by_key(|pod| &pod.name);
     pods.iter().find_map(|pod| {
-        let container = pod.containers.iter().find_map(|container| Some((container, container.waiting.as_ref()?)));
+        let container = pod
+            .containers
+            .iter()
+            .find_map(|container| Some((container, container.waiting.as_ref()?)));
         match (container, &pod.unschedulable) {
-            (Some((container, (reason, _))), _) if reason != "ContainerCreating" && reason != "PodInitializing" => {
-                Some(format!("pod {}, container {}: {reason}{}", pod.name, container.name, last_end(container)))
+            (Some((container, (reason, _))), _)
+                if reason != "ContainerCreating" && reason != "PodInitializing" =>
+            {
+                Some(format!(
+                    "pod {}, container {}: {reason}{}",
+                    pod.name,
+                    container.name,
+                    last_end(container)
+                ))
             }
             (_, Some(words)) => Some(format!("pod {} can't be scheduled: {words}", pod.name)),
-            (_, None) => pod.reason.as_ref().map(|reason| format!("pod {}: {reason}", pod.name)),
+            (_, None) => pod
+                .reason
+                .as_ref()
+                .map(|reason| format!("pod {}: {reason}", pod.name)),
         }
     })
 }
 
 fn last_end(container: &ContainerView) -> String {
-    container.last_end.as_ref().map_or_else(String::new, |end| format!(" (ended last with {end})"))
+    container
+        .last_end
+        .as_ref()
+        .map_or_else(String::new, |end| format!(" (ended last with {end})"))
 }

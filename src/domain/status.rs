@@ -58,14 +58,20 @@ pub struct Verdict {
 
 impl Verdict {
     pub(super) fn new(truth: Truth, reason: Reason, message: impl Into<String>) -> Self {
-        Self { truth, reason, message: bounded(&message.into()) }
+        Self {
+            truth,
+            reason,
+            message: bounded(&message.into()),
+        }
     }
 }
 
 /// The condition of this type, if there is one.
 #[must_use]
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
-    conditions.iter().find(|condition| condition.type_ == type_.as_str())
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_.as_str())
 }
 
 /// See [`super::report`].
@@ -81,13 +87,29 @@ pub(super) fn report(
     let deployment = newest_deployment(observed, outcome);
     let workload = observed.workload.as_ref().ok();
     let mut said = verdict::Said::default();
-    verdict::locks(&mut said, observed, &decision.assessment, deployment.as_ref(), &previous, memory);
-    verdict::workload(&mut said, observed, decision, outcome, deployment.as_ref(), &previous);
+    verdict::locks(
+        &mut said,
+        observed,
+        &decision.assessment,
+        deployment.as_ref(),
+        &previous,
+        memory,
+    );
+    verdict::workload(
+        &mut said,
+        observed,
+        decision,
+        outcome,
+        deployment.as_ref(),
+        &previous,
+    );
     let conditions = said.into_conditions(&previous.conditions, generation, now.wall);
     outages(memory, &previous, &conditions, now);
     let seen = deployment.unwrap_or_default();
     let locks = match workload {
-        Some(workload) if !workload.locks.is_empty() => locks::status(workload, &decision.assessment, &previous, memory),
+        Some(workload) if !workload.locks.is_empty() => {
+            locks::status(workload, &decision.assessment, &previous, memory)
+        }
         Some(_) => None,
         None => previous.locks.clone(),
     };
@@ -99,7 +121,9 @@ pub(super) fn report(
             },
             version: version.clone(),
         }),
-        Sight::Pending | Sight::Blind { .. } if observed.store.is_some() || workload.is_none() => previous.store.clone(),
+        Sight::Pending | Sight::Blind { .. } if observed.store.is_some() || workload.is_none() => {
+            previous.store.clone()
+        }
         Sight::Pending | Sight::Blind { .. } => None,
     };
     let summary = status::Summary {
@@ -111,7 +135,10 @@ pub(super) fn report(
     CoordinatedWorkloadStatus {
         conditions,
         observed_generation: generation,
-        selector: Some(format!("{WORKLOAD_LABEL}={}", observed.resource.metadata.name.as_deref().unwrap_or_default())),
+        selector: Some(format!(
+            "{WORKLOAD_LABEL}={}",
+            observed.resource.metadata.name.as_deref().unwrap_or_default()
+        )),
         replicas: seen.replicas,
         ready_replicas: seen.ready,
         updated_replicas: seen.updated,
@@ -127,20 +154,30 @@ pub(super) fn report(
 
 /// The Deployment as it is known best: the answer to a write is newer than any cache.
 fn newest_deployment(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Option<DeploymentView> {
-    let written = outcome.and_then(|outcome| outcome.children.deployment.as_ref()).and_then(|applied| applied.live.as_ref());
-    written.or(observed.live.deployment.as_ref()).map(DeploymentView::of)
+    let written = outcome
+        .and_then(|outcome| outcome.children.deployment.as_ref())
+        .and_then(|applied| applied.live.as_ref());
+    written
+        .or(observed.live.deployment.as_ref())
+        .map(DeploymentView::of)
 }
 
 fn children(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Vec<Child> {
     let name = observed.resource.metadata.name.clone().unwrap_or_default();
     let owner = observed.resource.metadata.uid.as_deref();
-    let child = |kind: &str, uid: &str| Child { kind: kind.to_owned(), name: name.clone(), uid: uid.to_owned() };
+    let child = |kind: &str, uid: &str| Child {
+        kind: kind.to_owned(),
+        name: name.clone(),
+        uid: uid.to_owned(),
+    };
     let cached = observed
         .live
         .iter()
         .filter_map(|(kind, live)| Some((kind, live.as_ref().filter(|live| live.controller() == owner)?)));
     let Some(outcome) = outcome else {
-        return cached.map(|(kind, live)| child(kind.kind(), live.uid())).collect();
+        return cached
+            .map(|(kind, live)| child(kind.kind(), live.uid()))
+            .collect();
     };
     let mut list: Vec<_> = outcome
         .children
@@ -161,15 +198,27 @@ fn children(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Vec<Child> {
 /// Outages of the store in `status.recent`: begun when it is said, ended when it answers again.
 fn outages(memory: &mut Memory, previous: &CoordinatedWorkloadStatus, conditions: &[Condition], now: Now) {
     let status_of = |conditions: &[Condition]| {
-        find(conditions, ConditionType::StoreReachable).map(|condition| (condition.status.clone(), condition.reason.clone()))
+        find(conditions, ConditionType::StoreReachable)
+            .map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     let was_down = status_of(&previous.conditions).is_some_and(|(status, _)| status == "False");
-    let open = memory.recent.iter().position(|entry| entry.set.is_none() && entry.gap.is_none());
+    let open = memory
+        .recent
+        .iter()
+        .position(|entry| entry.set.is_none() && entry.gap.is_none());
     match status_of(conditions) {
         Some((status, reason)) if status == "False" => {
             if !was_down && open.is_none() {
                 let when = memory.store.down_since.unwrap_or(now.wall);
-                let outage = status::Incident { set: None, lock: None, cause: reason, from: None, to: None, when: when.into(), gap: None };
+                let outage = status::Incident {
+                    set: None,
+                    lock: None,
+                    cause: reason,
+                    from: None,
+                    to: None,
+                    when: when.into(),
+                    gap: None,
+                };
                 incident::remember(memory, outage);
             }
         }
@@ -185,10 +234,23 @@ fn outages(memory: &mut Memory, previous: &CoordinatedWorkloadStatus, conditions
 
 /// Puts into the outbox what the step from `previous` to `next` announces. To be called when `next` is about to be
 /// written: what was never written was never said.
-pub fn announce(previous: &CoordinatedWorkloadStatus, next: &CoordinatedWorkloadStatus, findings: &[Finding], memory: &mut Memory) {
+pub fn announce(
+    previous: &CoordinatedWorkloadStatus,
+    next: &CoordinatedWorkloadStatus,
+    findings: &[Finding],
+    memory: &mut Memory,
+) {
     let mut say = |reason: EventReason, before: Option<&Condition>, note: &str| {
-        let key = before.map_or_else(|| "first".to_owned(), |before| before.last_transition_time.0.to_string());
-        memory.outbox.push(Announcement { reason, key, note: note.to_owned(), pod: None });
+        let key = before.map_or_else(
+            || "first".to_owned(),
+            |before| before.last_transition_time.0.to_string(),
+        );
+        memory.outbox.push(Announcement {
+            reason,
+            key,
+            note: note.to_owned(),
+            pod: None,
+        });
     };
     let mut unheld = None;
     for next in &next.conditions {
@@ -208,12 +270,18 @@ pub fn announce(previous: &CoordinatedWorkloadStatus, next: &CoordinatedWorkload
                     }
                 }
             }
-            (ConditionType::LocksBalanced, "False") => say(EventReason::LocksConcentrated, before, &next.message),
-            (ConditionType::LocksBalanced, "True") if was_false => say(EventReason::LocksRebalanced, before, &next.message),
+            (ConditionType::LocksBalanced, "False") => {
+                say(EventReason::LocksConcentrated, before, &next.message)
+            }
+            (ConditionType::LocksBalanced, "True") if was_false => {
+                say(EventReason::LocksRebalanced, before, &next.message)
+            }
             (ConditionType::StoreReachable, "False") if !was_false => {
                 say(EventReason::StoreUnreachable, before, &next.message);
             }
-            (ConditionType::StoreReachable, "True") if was_false => say(EventReason::StoreReachable, before, &next.message),
+            (ConditionType::StoreReachable, "True") if was_false => {
+                say(EventReason::StoreReachable, before, &next.message)
+            }
             (ConditionType::Suspended, "True") => say(EventReason::Suspended, before, &next.message),
             (ConditionType::Stalled, _) if next.reason == Reason::InvalidSpec.as_str() => {
                 say(EventReason::InvalidSpec, before, &next.message);
@@ -231,8 +299,11 @@ pub fn announce(previous: &CoordinatedWorkloadStatus, next: &CoordinatedWorkload
             _ => {}
         }
     }
-    let reason_of = |status: &CoordinatedWorkloadStatus, type_| find(&status.conditions, type_).map(|condition| condition.reason.clone());
-    let was_rolling = reason_of(previous, ConditionType::Reconciling).as_deref() == Some(Reason::RollingOut.as_str());
+    let reason_of = |status: &CoordinatedWorkloadStatus, type_| {
+        find(&status.conditions, type_).map(|condition| condition.reason.clone())
+    };
+    let was_rolling =
+        reason_of(previous, ConditionType::Reconciling).as_deref() == Some(Reason::RollingOut.as_str());
     if was_rolling && reason_of(next, ConditionType::Ready).as_deref() == Some(Reason::Reconciled.as_str()) {
         say(
             EventReason::RolloutComplete,
@@ -240,23 +311,39 @@ pub fn announce(previous: &CoordinatedWorkloadStatus, next: &CoordinatedWorkload
             "The Deployment runs the current template.",
         );
     }
-    if find(&previous.conditions, ConditionType::Suspended).is_some() && find(&next.conditions, ConditionType::Suspended).is_none() {
-        say(EventReason::Resumed, find(&previous.conditions, ConditionType::Suspended), "Lockstep works on this resource again.");
+    if find(&previous.conditions, ConditionType::Suspended).is_some()
+        && find(&next.conditions, ConditionType::Suspended).is_none()
+    {
+        say(
+            EventReason::Resumed,
+            find(&previous.conditions, ConditionType::Suspended),
+            "Lockstep works on this resource again.",
+        );
     }
     if let Some(transition) = unheld {
         let incident = memory.incident.get_or_insert_with(|| memory::Incident {
             anchor: transition.to_string(),
             ..memory::Incident::default()
         });
-        incident.locks.extend(findings.iter().map(|finding| (finding.set.clone(), finding.lock.clone())));
+        incident.locks.extend(
+            findings
+                .iter()
+                .map(|finding| (finding.set.clone(), finding.lock.clone())),
+        );
     }
-    let held = find(&next.conditions, ConditionType::LocksHeld).is_some_and(|condition| condition.status == "True");
+    let held =
+        find(&next.conditions, ConditionType::LocksHeld).is_some_and(|condition| condition.status == "True");
     if held {
-        let before = find(&previous.conditions, ConditionType::LocksHeld).filter(|condition| condition.status != "True");
+        let before = find(&previous.conditions, ConditionType::LocksHeld)
+            .filter(|condition| condition.status != "True");
         incident::recover(memory, before.map(|condition| condition.last_transition_time.0));
     }
 }
 
 fn spelt(type_: &str) -> ConditionType {
-    ConditionType::ALL.iter().copied().find(|known| known.as_str() == type_).unwrap_or(ConditionType::Ready)
+    ConditionType::ALL
+        .iter()
+        .copied()
+        .find(|known| known.as_str() == type_)
+        .unwrap_or(ConditionType::Ready)
 }

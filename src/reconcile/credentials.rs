@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::api::spec::KeySelector;
 use crate::{
     cluster::{Cluster, SecretBytes},
     domain::{
@@ -11,7 +12,6 @@ use crate::{
     },
     observer::{Secret, Target},
 };
-use crate::api::spec::KeySelector;
 
 /// A Secret that is missing is looked for this often.
 const MISSING: Duration = Duration::from_secs(10);
@@ -70,7 +70,11 @@ impl Credentials {
     /// A refused connection may mean that the Secret was rotated: it is read once more, once per refusal.
     pub(super) fn judge(&mut self, link: &Link) {
         let refused = match link {
-            Link::Connecting { since, trouble: Some(trouble) } | Link::Down { since, trouble } => {
+            Link::Connecting {
+                since,
+                trouble: Some(trouble),
+            }
+            | Link::Down { since, trouble } => {
                 matches!(trouble, Trouble::AuthenticationFailed | Trouble::PermissionDenied).then_some(*since)
             }
             Link::Connecting { trouble: None, .. } | Link::Up { .. } => None,
@@ -112,10 +116,18 @@ async fn read(cluster: &Cluster, namespace: &str, store: &Store) -> Result<Targe
 }
 
 async fn secret(cluster: &Cluster, namespace: &str, selector: &KeySelector) -> Result<SecretBytes, Trouble> {
-    cluster.secret_key(namespace, &selector.name, &selector.key).await.map_err(|error| {
-        tracing::warn!(namespace, secret = selector.name, category = error.category(), "a Secret could not be read");
-        Trouble::SecretNotFound
-    })
+    cluster
+        .secret_key(namespace, &selector.name, &selector.key)
+        .await
+        .map_err(|error| {
+            tracing::warn!(
+                namespace,
+                secret = selector.name,
+                category = error.category(),
+                "a Secret could not be read"
+            );
+            Trouble::SecretNotFound
+        })
 }
 
 /// What a Secret holds, without the line break that editors leave.
@@ -137,11 +149,14 @@ impl Url {
     fn parse(url: &str) -> Option<Self> {
         let rest = url.strip_prefix("redis://")?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user_info, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
-        let (username, password) = match user_info.map(|user_info| user_info.split_once(':').unwrap_or((user_info, ""))) {
-            Some((username, password)) => (Some(decode(username)?), Some(decode(password)?)),
-            None => (None, None),
-        };
+        let (user_info, place) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(user, place)| (Some(user), place));
+        let (username, password) =
+            match user_info.map(|user_info| user_info.split_once(':').unwrap_or((user_info, ""))) {
+                Some((username, password)) => (Some(decode(username)?), Some(decode(password)?)),
+                None => (None, None),
+            };
         let (host, port) = match place.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) = rest.split_once(']')?;
@@ -155,7 +170,11 @@ impl Url {
             password: password.filter(|password| !password.is_empty()),
             host: (!host.is_empty()).then(|| host.to_owned())?,
             port: port.parse().ok()?,
-            database: if database.is_empty() { None } else { Some(database.parse().ok()?) },
+            database: if database.is_empty() {
+                None
+            } else {
+                Some(database.parse().ok()?)
+            },
         })
     }
 }
@@ -193,15 +212,34 @@ mod tests {
     fn urls_are_taken_apart() {
         let url = Url::parse("redis://app:p%40ss@redis.data:6380/3").expect("a URL");
         assert_eq!(
-            (url.username.as_deref(), url.password.as_deref(), url.host.as_str(), url.port, url.database),
+            (
+                url.username.as_deref(),
+                url.password.as_deref(),
+                url.host.as_str(),
+                url.port,
+                url.database
+            ),
             (Some("app"), Some("p@ss"), "redis.data", 6380, Some(3))
         );
         let url = Url::parse("redis://:secret@[fd00::1]").expect("a URL");
         assert_eq!(
-            (url.username, url.password.as_deref(), url.host.as_str(), url.port, url.database),
+            (
+                url.username,
+                url.password.as_deref(),
+                url.host.as_str(),
+                url.port,
+                url.database
+            ),
             (None, Some("secret"), "fd00::1", 6379, None)
         );
-        for bad in ["rediss://redis", "redis://", "redis://host:port", "redis://host/x", "redis://a:%zz@host", "host:6379"] {
+        for bad in [
+            "rediss://redis",
+            "redis://",
+            "redis://host:port",
+            "redis://host/x",
+            "redis://a:%zz@host",
+            "host:6379",
+        ] {
             assert!(Url::parse(bad).is_none(), "{bad}");
         }
     }

@@ -32,7 +32,11 @@ impl PodIndex {
     /// The pods of one workload, by name.
     #[must_use]
     pub fn of(&self, key: &WorkloadKey) -> Vec<PodView> {
-        self.lock().current.get(key).map(|pods| pods.values().cloned().collect()).unwrap_or_default()
+        self.lock()
+            .current
+            .get(key)
+            .map(|pods| pods.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Takes in what the watch brings; says whose pods changed.
@@ -51,7 +55,9 @@ impl PodIndex {
                 return before.into_keys().chain(pods.current.keys().cloned()).collect();
             }
             Event::Apply(pod) => {
-                let Some(key) = workload_of(&pod) else { return vec![] };
+                let Some(key) = workload_of(&pod) else {
+                    return vec![];
+                };
                 let view = view(&pod);
                 let known = pods.current.entry(key.clone()).or_default();
                 if known.get(&view.name) == Some(&view) {
@@ -61,7 +67,9 @@ impl PodIndex {
                 return vec![key];
             }
             Event::Delete(pod) => {
-                let Some(key) = workload_of(&pod) else { return vec![] };
+                let Some(key) = workload_of(&pod) else {
+                    return vec![];
+                };
                 if let Some(known) = pods.current.get_mut(&key) {
                     known.remove(&pod.name_any());
                     if known.is_empty() {
@@ -81,7 +89,10 @@ impl PodIndex {
 
 fn workload_of(pod: &Pod) -> Option<WorkloadKey> {
     let name = pod.labels().get(WORKLOAD_LABEL)?.clone();
-    Some(WorkloadKey { namespace: pod.namespace()?, name })
+    Some(WorkloadKey {
+        namespace: pod.namespace()?,
+        name,
+    })
 }
 
 fn view(pod: &Pod) -> PodView {
@@ -92,15 +103,23 @@ fn view(pod: &Pod) -> PodView {
     };
     let ready = condition("Ready").filter(|condition| condition.status == "True");
     let scheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
-    let statuses = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let statuses = status
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
     // In the order of the spec: "the first container" is the first that was written.
-    let names = pod.spec.as_ref().map(|spec| spec.containers.iter().map(|container| container.name.as_str()));
+    let names = pod
+        .spec
+        .as_ref()
+        .map(|spec| spec.containers.iter().map(|container| container.name.as_str()));
     let containers = names
         .into_iter()
         .flatten()
         .map(|name| match statuses.iter().find(|status| status.name == name) {
             Some(status) => container(status),
-            None => ContainerView { name: name.to_owned(), ..ContainerView::default() },
+            None => ContainerView {
+                name: name.to_owned(),
+                ..ContainerView::default()
+            },
         })
         .collect();
     PodView {
@@ -110,8 +129,12 @@ fn view(pod: &Pod) -> PodView {
             .and_then(|status| status.phase.as_deref())
             .is_some_and(|phase| phase == "Failed" || phase == "Succeeded"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
-        ready_since: ready
-            .map(|ready| ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |since| since.0)),
+        ready_since: ready.map(|ready| {
+            ready
+                .last_transition_time
+                .as_ref()
+                .map_or(Timestamp::UNIX_EPOCH, |since| since.0)
+        }),
         containers,
         reason: status.and_then(|status| status.reason.clone()),
         unschedulable: scheduled.and_then(|scheduled| scheduled.message.clone()),
@@ -121,15 +144,22 @@ fn view(pod: &Pod) -> PodView {
 fn container(status: &ContainerStatus) -> ContainerView {
     let end = |state: Option<&ContainerState>| {
         let ended = state.and_then(|state| state.terminated.as_ref())?;
-        Some(ContainerEnd { reason: ended.reason.clone().unwrap_or_default(), exit_code: ended.exit_code })
+        Some(ContainerEnd {
+            reason: ended.reason.clone().unwrap_or_default(),
+            exit_code: ended.exit_code,
+        })
     };
     let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
     ContainerView {
         name: status.name.clone(),
         restarts: status.restart_count,
         running: status.state.as_ref().is_some_and(|state| state.running.is_some()),
-        waiting: waiting
-            .map(|waiting| (waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default())),
+        waiting: waiting.map(|waiting| {
+            (
+                waiting.reason.clone().unwrap_or_default(),
+                waiting.message.clone().unwrap_or_default(),
+            )
+        }),
         last_end: end(status.state.as_ref()).or_else(|| end(status.last_state.as_ref())),
     }
 }

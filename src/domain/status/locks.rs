@@ -51,7 +51,11 @@ pub(super) fn status(
     Some(Locks {
         expected: declared(workload),
         held: count(LockState::Held),
-        unheld: self::count(judged.iter().filter(|lock| lock.state == LockState::Unheld && continuous(workload, lock))),
+        unheld: self::count(
+            judged
+                .iter()
+                .filter(|lock| lock.state == LockState::Unheld && continuous(workload, lock)),
+        ),
         orphaned: count(LockState::Orphaned),
         foreign: count(LockState::Foreign),
         unattributed: count(LockState::Unattributed),
@@ -59,7 +63,11 @@ pub(super) fn status(
         without_expiry: self::count(judged.iter().filter(|lock| lock.flags.contains(&Flag::NoExpiry))),
         rows,
         rows_omitted,
-        sets: workload.locks.iter().map(|set| set_status(set, assessment, before, memory)).collect(),
+        sets: workload
+            .locks
+            .iter()
+            .map(|set| set_status(set, assessment, before, memory))
+            .collect(),
     })
 }
 
@@ -68,18 +76,32 @@ fn count<T>(items: impl Iterator<Item = T>) -> i32 {
 }
 
 fn continuous(workload: &Workload, lock: &Judged) -> bool {
-    workload.locks.get(lock.set).is_some_and(|set| set.hold == Hold::Continuous)
+    workload
+        .locks
+        .get(lock.set)
+        .is_some_and(|set| set.hold == Hold::Continuous)
 }
 
 fn declared(workload: &Workload) -> i32 {
-    count(workload.locks.iter().filter(|set| set.hold == Hold::Continuous).flat_map(|set| &set.locks))
+    count(
+        workload
+            .locks
+            .iter()
+            .filter(|set| set.hold == Hold::Continuous)
+            .flat_map(|set| &set.locks),
+    )
 }
 
 /// Every lock, while nothing can be seen.
 fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
     let lock = |(set, settings): (usize, &LockSet)| {
         let name_of_set = settings.name.clone();
-        settings.locks.clone().into_iter().map(move |lock| (set, name_of_set.clone(), lock.name)).collect::<Vec<_>>()
+        settings
+            .locks
+            .clone()
+            .into_iter()
+            .map(move |lock| (set, name_of_set.clone(), lock.name))
+            .collect::<Vec<_>>()
     };
     workload
         .locks
@@ -87,7 +109,10 @@ fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
         .enumerate()
         .flat_map(lock)
         .map(|(set, name_of_set, name)| {
-            let lost = memory.locks.get(&(name_of_set, name.clone())).is_some_and(|lock| lock.lost.is_some());
+            let lost = memory
+                .locks
+                .get(&(name_of_set, name.clone()))
+                .is_some_and(|lock| lock.lost.is_some());
             Judged {
                 set,
                 name,
@@ -104,14 +129,32 @@ fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
 }
 
 /// Every Continuous lock and every finding, worst first, as many as fit.
-fn rows(workload: &Workload, assessment: &Assessment, judged: &[Judged], before: Option<&Locks>) -> (Vec<Row>, i32) {
+fn rows(
+    workload: &Workload,
+    assessment: &Assessment,
+    judged: &[Judged],
+    before: Option<&Locks>,
+) -> (Vec<Row>, i32) {
     let rank = |lock: &Judged| {
-        let set = workload.locks.get(lock.set).map(|set| set.name.as_str()).unwrap_or_default();
-        let finding = assessment.findings.iter().find(|finding| finding.set == set && finding.lock == lock.name);
+        let set = workload
+            .locks
+            .get(lock.set)
+            .map(|set| set.name.as_str())
+            .unwrap_or_default();
+        let finding = assessment
+            .findings
+            .iter()
+            .find(|finding| finding.set == set && finding.lock == lock.name);
         finding.map(Finding::rank)
     };
     let known: BTreeMap<(&str, &str), &Row> = before
-        .map(|before| before.rows.iter().map(|row| ((row.set.as_str(), row.name.as_str()), row)).collect())
+        .map(|before| {
+            before
+                .rows
+                .iter()
+                .map(|row| ((row.set.as_str(), row.name.as_str()), row))
+                .collect()
+        })
         .unwrap_or_default();
     let mut shown: Vec<_> = judged
         .iter()
@@ -125,7 +168,11 @@ fn rows(workload: &Workload, assessment: &Assessment, judged: &[Judged], before:
         .into_iter()
         .take(ROWS)
         .map(|(_, lock)| {
-            let set = workload.locks.get(lock.set).map(|set| set.name.clone()).unwrap_or_default();
+            let set = workload
+                .locks
+                .get(lock.set)
+                .map(|set| set.name.clone())
+                .unwrap_or_default();
             row(lock, set, &known)
         })
         .take_while(|row| {
@@ -147,11 +194,14 @@ fn row(lock: &Judged, set: String, known: &BTreeMap<(&str, &str), &Row>) -> Row 
         flags: lock.flags.clone(),
         pod: lock.pod.clone(),
         // A process that starts anew sees everything for the first time; the state is older than that.
-        since: before.and_then(|before| before.since.clone()).or(lock.since.map(whole_seconds)),
+        since: before
+            .and_then(|before| before.since.clone())
+            .or(lock.since.map(whole_seconds)),
         frees_at: lock.frees_at.map(|frees_at| {
             let said = before.and_then(|before| before.frees_at.clone());
             let moved = |said: &Timestamp| said.duration_since(frees_at).abs() > SAME_MOMENT;
-            said.filter(|said| !moved(&said.0)).unwrap_or_else(|| whole_seconds(frees_at))
+            said.filter(|said| !moved(&said.0))
+                .unwrap_or_else(|| whole_seconds(frees_at))
         }),
         set,
     }
@@ -166,25 +216,48 @@ fn set_status(set: &LockSet, assessment: &Assessment, before: Option<&Locks>, me
     let before = before.and_then(|before| before.sets.iter().find(|known| known.name == set.name));
     let text = |value: std::time::Duration| Duration::from(value).0;
     let assumed = Assumed {
-        ttl: set.assumed.ttl.then(|| text(set.ttl.unwrap_or(std::time::Duration::from_secs(30)))),
-        renew_interval: set.assumed.renew_interval.then(|| set.renew_interval.map(text)).flatten(),
+        ttl: set
+            .assumed
+            .ttl
+            .then(|| text(set.ttl.unwrap_or(std::time::Duration::from_secs(30)))),
+        renew_interval: set
+            .assumed
+            .renew_interval
+            .then(|| set.renew_interval.map(text))
+            .flatten(),
         retry_interval: set.assumed.retry_interval.then(|| text(set.retry_interval)),
     };
-    let balance = assessment.balance.iter().find(|balance| balance.set == set.name).map(|balance| balance.numbers.clone());
+    let balance = assessment
+        .balance
+        .iter()
+        .find(|balance| balance.set == set.name)
+        .map(|balance| balance.numbers.clone());
     SetStatus {
         name: set.name.clone(),
         assumed: (assumed != Assumed::default()).then_some(assumed),
         balance: balance.or_else(|| {
             // Blind: the last numbers explain the last verdict.
-            set.balance.as_ref().and(before).and_then(|before| before.balance.clone())
+            set.balance
+                .as_ref()
+                .and(before)
+                .and_then(|before| before.balance.clone())
         }),
         last_loss: memory.last_loss.get(&set.name).cloned(),
     }
 }
 
 /// The LOCKS column.
-pub(super) fn in_good_hands(workload: Option<&Workload>, assessment: &Assessment, previous: &CoordinatedWorkloadStatus) -> String {
-    let said = || previous.summary.as_ref().map_or_else(|| "-".to_owned(), |summary| summary.locks.clone());
+pub(super) fn in_good_hands(
+    workload: Option<&Workload>,
+    assessment: &Assessment,
+    previous: &CoordinatedWorkloadStatus,
+) -> String {
+    let said = || {
+        previous
+            .summary
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |summary| summary.locks.clone())
+    };
     let Some(workload) = workload else { return said() };
     let declared = declared(workload);
     if declared == 0 {
@@ -194,7 +267,12 @@ pub(super) fn in_good_hands(workload: Option<&Workload>, assessment: &Assessment
         Sight::Pending if previous.summary.is_some() => said(),
         Sight::Pending | Sight::Blind { .. } => format!("?/{declared}"),
         Sight::Clear { .. } => {
-            let good = count(assessment.locks.iter().filter(|lock| lock.good && continuous(workload, lock)));
+            let good = count(
+                assessment
+                    .locks
+                    .iter()
+                    .filter(|lock| lock.good && continuous(workload, lock)),
+            );
             format!("{good}/{declared}")
         }
     }
@@ -207,7 +285,12 @@ pub(super) fn spread(
     previous: &CoordinatedWorkloadStatus,
     memory: &Memory,
 ) -> String {
-    let said = || previous.summary.as_ref().map_or_else(|| "-".to_owned(), |summary| summary.spread.clone());
+    let said = || {
+        previous
+            .summary
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |summary| summary.spread.clone())
+    };
     let Some(workload) = workload else { return said() };
     if declared(workload) == 0 {
         return "-".to_owned();
@@ -222,7 +305,11 @@ pub(super) fn spread(
         .filter(|pod| pod.not_live_since(None).is_none())
         .map(|pod| (pod.view.name.as_str(), 0))
         .collect();
-    for lock in assessment.locks.iter().filter(|lock| lock.state == LockState::Held && continuous(workload, lock)) {
+    for lock in assessment
+        .locks
+        .iter()
+        .filter(|lock| lock.state == LockState::Held && continuous(workload, lock))
+    {
         if let Some(count) = lock.pod.as_deref().and_then(|pod| held.get_mut(pod)) {
             *count += 1;
         }
@@ -232,7 +319,12 @@ pub(super) fn spread(
         return "-".to_owned();
     }
     counts.sort_unstable_by(|a, b| b.cmp(a));
-    let mut text = counts.iter().take(SPREAD).map(ToString::to_string).collect::<Vec<_>>().join("-");
+    let mut text = counts
+        .iter()
+        .take(SPREAD)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("-");
     if counts.len() > SPREAD {
         text.push_str(&format!("+{}", counts.len() - SPREAD));
     }

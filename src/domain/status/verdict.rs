@@ -35,11 +35,19 @@ impl Said {
     }
 
     fn get(&self, type_: ConditionType) -> Option<&Verdict> {
-        self.0.iter().find(|(said, _)| *said == type_).map(|(_, verdict)| verdict)
+        self.0
+            .iter()
+            .find(|(said, _)| *said == type_)
+            .map(|(_, verdict)| verdict)
     }
 
     /// As metav1.Condition: a transition time moves only with the status, the generation always.
-    pub(super) fn into_conditions(mut self, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    pub(super) fn into_conditions(
+        mut self,
+        previous: &[Condition],
+        generation: i64,
+        now: Timestamp,
+    ) -> Vec<Condition> {
         self.0.sort_by_key(|(type_, _)| *type_);
         // Whole seconds: what the API stores must equal what was sent.
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -53,7 +61,8 @@ impl Said {
                     reason: verdict.reason.to_string(),
                     message: verdict.message,
                     observed_generation: Some(generation),
-                    last_transition_time: before.map_or(Time(now), |before| before.last_transition_time.clone()),
+                    last_transition_time: before
+                        .map_or(Time(now), |before| before.last_transition_time.clone()),
                 }
             })
             .collect()
@@ -68,8 +77,15 @@ fn again(previous: &CoordinatedWorkloadStatus, type_: ConditionType) -> Option<V
         "False" => Truth::False,
         _ => Truth::Unknown,
     };
-    let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == before.reason)?;
-    Some(Verdict { truth, reason, message: before.message.clone() })
+    let reason = Reason::ALL
+        .iter()
+        .copied()
+        .find(|reason| reason.as_str() == before.reason)?;
+    Some(Verdict {
+        truth,
+        reason,
+        message: before.message.clone(),
+    })
 }
 
 /// StoreReachable, LocksHeld, LocksBalanced.
@@ -81,7 +97,11 @@ pub(super) fn locks(
     previous: &CoordinatedWorkloadStatus,
     memory: &mut Memory,
 ) {
-    let all = [ConditionType::StoreReachable, ConditionType::LocksHeld, ConditionType::LocksBalanced];
+    let all = [
+        ConditionType::StoreReachable,
+        ConditionType::LocksHeld,
+        ConditionType::LocksBalanced,
+    ];
     let Ok(workload) = observed.workload else {
         // A spec that can't be read says nothing about the world: what was said stands.
         for type_ in all {
@@ -93,7 +113,13 @@ pub(super) fn locks(
     };
     let Some(store) = observed.store else { return };
     let place = store.place.as_str();
-    let not_observed = || Verdict::new(Truth::Unknown, Reason::NotObserved, "No complete answer from Redis; see StoreReachable.");
+    let not_observed = || {
+        Verdict::new(
+            Truth::Unknown,
+            Reason::NotObserved,
+            "No complete answer from Redis; see StoreReachable.",
+        )
+    };
     let reachable = match &assessment.sight {
         Sight::Clear { mode, version } => {
             let version = version.as_deref().unwrap_or("of unknown version");
@@ -101,10 +127,18 @@ pub(super) fn locks(
                 Mode::Tracking => "changes are pushed",
                 Mode::Polling => "the server refuses tracking, so the locks are read every 2 s",
             };
-            Verdict::new(Truth::True, Reason::Reachable, format!("Redis {version} at {place} answers; {how}."))
+            Verdict::new(
+                Truth::True,
+                Reason::Reachable,
+                format!("Redis {version} at {place} answers; {how}."),
+            )
         }
         Sight::Pending => again(previous, ConditionType::StoreReachable).unwrap_or_else(|| {
-            Verdict::new(Truth::Unknown, Reason::Connecting, format!("Connecting to Redis at {place}."))
+            Verdict::new(
+                Truth::Unknown,
+                Reason::Connecting,
+                format!("Connecting to Redis at {place}."),
+            )
         }),
         Sight::Blind { trouble, since } => unreachable(*trouble, *since, place),
     };
@@ -116,7 +150,11 @@ pub(super) fn locks(
     let held = match &assessment.sight {
         _ if deployment.is_some() && wanted == 0 => {
             memory.had_verdict = false;
-            Verdict::new(Truth::Unknown, Reason::NoReplicasWanted, "No replicas are wanted, so nobody can hold the locks.")
+            Verdict::new(
+                Truth::Unknown,
+                Reason::NoReplicasWanted,
+                "No replicas are wanted, so nobody can hold the locks.",
+            )
         }
         Sight::Clear { .. } => held(assessment, memory),
         Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
@@ -139,20 +177,36 @@ fn held(assessment: &Assessment, memory: &mut Memory) -> Verdict {
         memory.had_verdict = true;
         return Verdict::new(Truth::False, worst.reason(), summarize(&findings));
     }
-    let awaiting: Vec<_> = assessment.locks.iter().filter(|lock| lock.awaiting).map(|lock| lock.name.as_str()).collect();
+    let awaiting: Vec<_> = assessment
+        .locks
+        .iter()
+        .filter(|lock| lock.awaiting)
+        .map(|lock| lock.name.as_str())
+        .collect();
     if !awaiting.is_empty() && !memory.had_verdict {
-        let mut message = format!("No holder yet, within the grace: {}", awaiting[..awaiting.len().min(3)].join(", "));
+        let mut message = format!(
+            "No holder yet, within the grace: {}",
+            awaiting[..awaiting.len().min(3)].join(", ")
+        );
         if awaiting.len() > 3 {
             let _ = write!(message, " and {} more", awaiting.len() - 3);
         }
         return Verdict::new(Truth::Unknown, Reason::AwaitingHolder, message + ".");
     }
     memory.had_verdict = true;
-    if assessment.locks.iter().any(|lock| lock.state == LockState::Unattributed) {
+    if assessment
+        .locks
+        .iter()
+        .any(|lock| lock.state == LockState::Unattributed)
+    {
         let message = "Every Continuous lock is held, some by owners that can't be told.";
         return Verdict::new(Truth::True, Reason::HeldUnattributed, message);
     }
-    Verdict::new(Truth::True, Reason::AllHeld, "Every Continuous lock is in good hands.")
+    Verdict::new(
+        Truth::True,
+        Reason::AllHeld,
+        "Every Continuous lock is in good hands.",
+    )
 }
 
 fn balanced(sets: &[SetBalance]) -> Verdict {
@@ -164,8 +218,12 @@ fn balanced(sets: &[SetBalance]) -> Verdict {
         Reason::Settling,
         Reason::Balanced,
     ];
-    let worst = sets.iter().min_by_key(|set| order.iter().position(|reason| *reason == set.reason));
-    let Some(set) = worst else { return Verdict::new(Truth::True, Reason::Balanced, "No set is judged.") };
+    let worst = sets
+        .iter()
+        .min_by_key(|set| order.iter().position(|reason| *reason == set.reason));
+    let Some(set) = worst else {
+        return Verdict::new(Truth::True, Reason::Balanced, "No set is judged.");
+    };
     let numbers = &set.numbers;
     match set.reason {
         Reason::Concentrated => {
@@ -175,23 +233,37 @@ fn balanced(sets: &[SetBalance]) -> Verdict {
                 set.reason,
                 format!(
                     "{holder} holds {} of {} locks of set {}; on {} pods {} would be its share and {} the most. {}",
-                    numbers.max, numbers.locks, set.set, numbers.pods, numbers.ideal, numbers.limit, set.remedy
+                    numbers.max,
+                    numbers.locks,
+                    set.set,
+                    numbers.pods,
+                    numbers.ideal,
+                    numbers.limit,
+                    set.remedy
                 ),
             )
         }
         Reason::SingleReplica => Verdict::new(Truth::True, set.reason, "Fewer than two replicas are wanted."),
-        Reason::TooFewLocks => {
-            Verdict::new(Truth::True, set.reason, format!("Set {} names fewer than two locks.", set.set))
-        }
+        Reason::TooFewLocks => Verdict::new(
+            Truth::True,
+            set.reason,
+            format!("Set {} names fewer than two locks.", set.set),
+        ),
         Reason::Unattributed => Verdict::new(
             Truth::Unknown,
             set.reason,
-            format!("More than a fifth of the held locks of set {} have no owner that can be told.", set.set),
+            format!(
+                "More than a fifth of the held locks of set {} have no owner that can be told.",
+                set.set
+            ),
         ),
         Reason::Settling => Verdict::new(
             Truth::Unknown,
             set.reason,
-            format!("Too early to judge set {}: pods are starting, rolling out or warming up.", set.set),
+            format!(
+                "Too early to judge set {}: pods are starting, rolling out or warming up.",
+                set.set
+            ),
         ),
         _ => Verdict::new(Truth::True, set.reason, "No pod holds more than its share."),
     }
@@ -199,20 +271,64 @@ fn balanced(sets: &[SetBalance]) -> Verdict {
 
 fn unreachable(trouble: Trouble, since: Timestamp, place: &str) -> Verdict {
     let (reason, why, next) = match trouble {
-        Trouble::Unreachable => (Reason::Unreachable, "no connection", "see whether Redis runs and the network lets the operator through"),
-        Trouble::DnsFailure => (Reason::DnsFailure, "its name does not resolve", "check the host name and the Service"),
-        Trouble::Timeout => (Reason::Timeout, "no answer in time", "see whether Redis hangs or a firewall drops the packets"),
-        Trouble::TlsFailure => (Reason::TlsFailure, "the TLS handshake fails", "check certificate authority and server name"),
-        Trouble::AuthenticationFailed => (Reason::AuthenticationFailed, "user or password is refused", "compare the Secret with the server's ACL"),
-        Trouble::PermissionDenied => (Reason::PermissionDenied, "the ACL user lacks a command or key", "grant the documented least rights"),
-        Trouble::SecretNotFound => (Reason::SecretNotFound, "a Secret or its key is missing", "create it in the resource's namespace"),
+        Trouble::Unreachable => (
+            Reason::Unreachable,
+            "no connection",
+            "see whether Redis runs and the network lets the operator through",
+        ),
+        Trouble::DnsFailure => (
+            Reason::DnsFailure,
+            "its name does not resolve",
+            "check the host name and the Service",
+        ),
+        Trouble::Timeout => (
+            Reason::Timeout,
+            "no answer in time",
+            "see whether Redis hangs or a firewall drops the packets",
+        ),
+        Trouble::TlsFailure => (
+            Reason::TlsFailure,
+            "the TLS handshake fails",
+            "check certificate authority and server name",
+        ),
+        Trouble::AuthenticationFailed => (
+            Reason::AuthenticationFailed,
+            "user or password is refused",
+            "compare the Secret with the server's ACL",
+        ),
+        Trouble::PermissionDenied => (
+            Reason::PermissionDenied,
+            "the ACL user lacks a command or key",
+            "grant the documented least rights",
+        ),
+        Trouble::SecretNotFound => (
+            Reason::SecretNotFound,
+            "a Secret or its key is missing",
+            "create it in the resource's namespace",
+        ),
         Trouble::Loading => (Reason::Loading, "the server loads its data", "wait"),
-        Trouble::NotMaster => (Reason::NotMaster, "the server is a replica", "name the master, or its Sentinels"),
+        Trouble::NotMaster => (
+            Reason::NotMaster,
+            "the server is a replica",
+            "name the master, or its Sentinels",
+        ),
         Trouble::FailoverInProgress => (Reason::FailoverInProgress, "a failover is going on", "wait"),
         Trouble::ClusterDown => (Reason::ClusterDown, "the cluster is down", "see CLUSTER INFO"),
-        Trouble::EndpointForbidden => (Reason::EndpointForbidden, "the operator's settings forbid this address", "ask whoever runs the operator"),
-        Trouble::ProtocolError => (Reason::ProtocolError, "the server does not speak Redis as expected", "check host and port"),
-        Trouble::Stale => (Reason::Stale, "connected, but no complete answer", "see whether Redis hangs"),
+        Trouble::EndpointForbidden => (
+            Reason::EndpointForbidden,
+            "the operator's settings forbid this address",
+            "ask whoever runs the operator",
+        ),
+        Trouble::ProtocolError => (
+            Reason::ProtocolError,
+            "the server does not speak Redis as expected",
+            "check host and port",
+        ),
+        Trouble::Stale => (
+            Reason::Stale,
+            "connected, but no complete answer",
+            "see whether Redis hangs",
+        ),
     };
     Verdict::new(
         Truth::False,
@@ -243,24 +359,38 @@ pub(super) fn workload(
     let suspended = observed.workload.as_ref().is_ok_and(|workload| workload.suspend);
     if suspended {
         let message = "spec.suspend is true: Lockstep observes and reports, and changes nothing.";
-        said.say(ConditionType::Suspended, Verdict::new(Truth::True, Reason::SuspendedByUser, message));
+        said.say(
+            ConditionType::Suspended,
+            Verdict::new(Truth::True, Reason::SuspendedByUser, message),
+        );
     }
     let (stalled, reconciling) = progress(observed, outcome, deployment, previous, trouble.as_deref());
     let ready = if let Some(stalled) = &stalled {
         Verdict::new(Truth::False, stalled.reason, stalled.message.clone())
-    } else if suspended && decision.children.as_ref().is_some_and(|(_, plan)| !plan.is_empty()) {
-        let message = "Suspended while the children differ from the spec; set spec.suspend to false to apply it.";
+    } else if suspended
+        && decision
+            .children
+            .as_ref()
+            .is_some_and(|(_, plan)| !plan.is_empty())
+    {
+        let message =
+            "Suspended while the children differ from the spec; set spec.suspend to false to apply it.";
         Verdict::new(Truth::False, Reason::SuspendedWithChanges, message)
     } else if let Some(reconciling) = &reconciling {
         let retrying = reconciling.reason == Reason::Retrying;
-        let reason = if retrying { Reason::ChildApplyFailed } else { Reason::Progressing };
+        let reason = if retrying {
+            Reason::ChildApplyFailed
+        } else {
+            Reason::Progressing
+        };
         Verdict::new(Truth::False, reason, reconciling.message.clone())
     } else if unavailable {
         Verdict::new(Truth::False, Reason::DeploymentUnavailable, available_message)
     } else if let Some(locks) = required_locks(said, observed, decision, previous) {
         locks
     } else {
-        let message = "The spec runs: every child is as intended, and the Deployment has rolled out and is available.";
+        let message =
+            "The spec runs: every child is as intended, and the Deployment has rolled out and is available.";
         Verdict::new(Truth::True, Reason::Reconciled, message)
     };
     said.say(ConditionType::Ready, ready);
@@ -281,38 +411,75 @@ fn progress(
 ) -> (Option<Verdict>, Option<Verdict>) {
     if let Err(problems) = observed.workload {
         let list: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let message = format!("{}. Next: correct the spec; nothing was changed meanwhile.", list.join("; "));
-        return (Some(Verdict::new(Truth::True, Reason::InvalidSpec, message)), None);
+        let message = format!(
+            "{}. Next: correct the spec; nothing was changed meanwhile.",
+            list.join("; ")
+        );
+        return (
+            Some(Verdict::new(Truth::True, Reason::InvalidSpec, message)),
+            None,
+        );
     }
     if let Some(failure) = outcome.and_then(Outcome::first_failure) {
         let reason = failure_reason(failure.kind);
         let message = format!("{} {}", failure.child.kind(), failure.message);
         let verdict = Verdict::new(Truth::True, reason, message);
-        return if failure.kind.is_retried() { (None, Some(verdict)) } else { (Some(verdict), None) };
+        return if failure.kind.is_retried() {
+            (None, Some(verdict))
+        } else {
+            (Some(verdict), None)
+        };
     }
     if let Some(waiting) = outcome.and_then(|outcome| outcome.waiting.first()) {
-        return (None, Some(Verdict::new(Truth::True, Reason::NewGeneration, format!("Waiting: {waiting}."))));
+        return (
+            None,
+            Some(Verdict::new(
+                Truth::True,
+                Reason::NewGeneration,
+                format!("Waiting: {waiting}."),
+            )),
+        );
     }
     let rolling = |message: &str| (None, Some(Verdict::new(Truth::True, Reason::RollingOut, message)));
     let Some(deployment) = deployment else {
-        return (None, Some(Verdict::new(Truth::True, Reason::NewGeneration, "The children are being created.")));
+        return (
+            None,
+            Some(Verdict::new(
+                Truth::True,
+                Reason::NewGeneration,
+                "The children are being created.",
+            )),
+        );
     };
     // Scaling, too, is unseen by the Deployment controller for a moment; it is no rollout.
-    let settled = find(&previous.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.status == "True" && ready.observed_generation == observed.resource.metadata.generation);
-    let wrote = outcome.and_then(|outcome| outcome.children.deployment.as_ref()).is_some_and(|applied| applied.live.is_some());
+    let settled = find(&previous.conditions, ConditionType::Ready).is_some_and(|ready| {
+        ready.status == "True" && ready.observed_generation == observed.resource.metadata.generation
+    });
+    let wrote = outcome
+        .and_then(|outcome| outcome.children.deployment.as_ref())
+        .is_some_and(|applied| applied.live.is_some());
     match &deployment.phase {
         Phase::Complete => (None, None),
         Phase::Unobserved if settled && !wrote => (None, None),
         Phase::Unobserved => rolling("The Deployment controller has not seen the latest change yet."),
         Phase::Rolling => match trouble {
-            Some(trouble) => rolling(&format!("The Deployment rolls out the current template; {trouble}.")),
+            Some(trouble) => rolling(&format!(
+                "The Deployment rolls out the current template; {trouble}."
+            )),
             None => rolling("The Deployment rolls out the current template."),
         },
         Phase::Stuck(words) => {
             let trouble = trouble.map_or_else(String::new, |trouble| format!(" ({trouble})"));
-            let message = format!("{words}{trouble} Next: correct the template, or see kubectl describe pods.");
-            (Some(Verdict::new(Truth::True, Reason::ProgressDeadlineExceeded, message)), None)
+            let message =
+                format!("{words}{trouble} Next: correct the template, or see kubectl describe pods.");
+            (
+                Some(Verdict::new(
+                    Truth::True,
+                    Reason::ProgressDeadlineExceeded,
+                    message,
+                )),
+                None,
+            )
         }
     }
 }
@@ -334,16 +501,20 @@ fn failure_reason(kind: FailureKind) -> Reason {
 fn available(deployment: Option<&DeploymentView>, trouble: Option<&str>) -> Verdict {
     match deployment.map(|deployment| (deployment.wanted, &deployment.availability)) {
         Some((0, _)) => Verdict::new(Truth::True, Reason::NoReplicasWanted, "No replicas are wanted."),
-        Some((_, Some((true, _)))) => {
-            Verdict::new(Truth::True, Reason::MinimumReplicasAvailable, "The Deployment has its minimum of available pods.")
-        }
+        Some((_, Some((true, _)))) => Verdict::new(
+            Truth::True,
+            Reason::MinimumReplicasAvailable,
+            "The Deployment has its minimum of available pods.",
+        ),
         Some((_, Some((false, words)))) => {
             let message = trouble.map_or_else(|| words.clone(), |trouble| format!("{words} {trouble}."));
             Verdict::new(Truth::False, Reason::MinimumReplicasUnavailable, message)
         }
-        Some((_, None)) | None => {
-            Verdict::new(Truth::Unknown, Reason::Pending, "The Deployment has not said yet whether it is available.")
-        }
+        Some((_, None)) | None => Verdict::new(
+            Truth::Unknown,
+            Reason::Pending,
+            "The Deployment has not said yet whether it is available.",
+        ),
     }
 }
 
@@ -355,19 +526,35 @@ fn required_locks(
     previous: &CoordinatedWorkloadStatus,
 ) -> Option<Verdict> {
     let workload = observed.workload.as_ref().ok()?;
-    let required = |index: usize| workload.locks.get(index).is_some_and(|set| set.readiness == Readiness::Required);
-    if !(0..workload.locks.len()).any(required) || said.get(ConditionType::LocksHeld)?.reason == Reason::NoReplicasWanted {
+    let required = |index: usize| {
+        workload
+            .locks
+            .get(index)
+            .is_some_and(|set| set.readiness == Readiness::Required)
+    };
+    if !(0..workload.locks.len()).any(required)
+        || said.get(ConditionType::LocksHeld)?.reason == Reason::NoReplicasWanted
+    {
         return None;
     }
     let not_observed = "A set with readiness: Required is not observed; see StoreReachable.";
     match decision.assessment.sight {
         Sight::Clear { .. } => {
-            let bad = decision.assessment.locks.iter().find(|lock| required(lock.set) && (!lock.good || lock.awaiting))?;
-            let message = format!("{} of a set with readiness: Required is not in good hands; see LocksHeld.", bad.name);
+            let bad = decision
+                .assessment
+                .locks
+                .iter()
+                .find(|lock| required(lock.set) && (!lock.good || lock.awaiting))?;
+            let message = format!(
+                "{} of a set with readiness: Required is not in good hands; see LocksHeld.",
+                bad.name
+            );
             Some(Verdict::new(Truth::False, Reason::LocksNotHeld, message))
         }
         Sight::Pending => match again(previous, ConditionType::Ready) {
-            Some(before) if [Reason::LocksNotHeld, Reason::LocksNotObserved].contains(&before.reason) => Some(before),
+            Some(before) if [Reason::LocksNotHeld, Reason::LocksNotObserved].contains(&before.reason) => {
+                Some(before)
+            }
             Some(before) if before.reason == Reason::Reconciled => None,
             Some(_) | None => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),
         },

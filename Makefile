@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Both install or name what is missing, and work when run twice.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: tools ## Tell the first stories on a real local cluster, and leave it running
+	cargo run --quiet --release --package lockstep-demo
+
+.PHONY: demo-down
+demo-down: tools ## End what `make demo` left running
+	cargo run --quiet --release --package lockstep-demo -- down
+
+.PHONY: test
+test: tools format lint ## Everything that CI runs: formatting, lints, all tests
+	cargo run --quiet --package lockstep-cluster -- build --profile control-plane
+	cargo run --quiet --package lockstep-cluster -- build --profile node
+	INSTA_UPDATE=no cargo test --workspace
+
+.PHONY: format
+format: tools
+	cargo fmt --all --check
+
+.PHONY: lint
+lint: tools
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+.PHONY: crds
+crds: tools ## Write crds/ anew from the types
+	cargo run --quiet -- crd > crds/lockstep.dev_coordinatedworkloads.yaml
+
+.PHONY: tools
+tools:
+	@tests/tools.sh
