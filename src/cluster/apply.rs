@@ -23,8 +23,9 @@ const ORDER: [ChildKind; 4] = [
     ChildKind::HorizontalPodAutoscaler,
 ];
 
-/// How often a write is tried on a newer version of an object that others write to, such as a Deployment that rolls.
-const ATTEMPTS: u32 = 3;
+/// How often a write is tried on a newer version of an object that others write to. The status of a Deployment that
+/// rolls out was seen to change faster than three attempts.
+const ATTEMPTS: u32 = 6;
 
 /// One pass over the children of a workload.
 pub(super) struct Pass<'a> {

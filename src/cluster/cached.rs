@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use kube::core::DynamicResourceScope;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,7 +62,8 @@ impl From<Object> for CachedChild {
 
 impl Resource for CachedChild {
     type DynamicType = ChildKind;
-    type Scope = NamespaceResourceScope;
+    // Namespaced all; but kube takes a type for the kind only together with this scope.
+    type Scope = DynamicResourceScope;
 
     fn kind(kind: &ChildKind) -> Cow<'_, str> {
         kind.kind().into()

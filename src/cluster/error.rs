@@ -48,8 +48,14 @@ impl Error {
     /// Closed vocabulary for metrics and logs.
     #[must_use]
     pub fn category(&self) -> &'static str {
-        // The kind of child decides only between two names for a refused spec.
-        self.kind(ChildKind::Deployment).category()
+        match self {
+            Self::Timeout(_) => RetryCause::Timeout.category(),
+            Self::Refused(_) if self.is_not_found() => "not_found",
+            Self::Refused(status) => refusal(status, ChildKind::NetworkPolicy).category(),
+            Self::Unreachable(_) => RetryCause::Unreachable.category(),
+            Self::Decode(_) => RetryCause::ServerError.category(),
+            Self::Build(_) => "invalid_request",
+        }
     }
 
     /// Whether another writer was first: what was read is no longer so.
@@ -176,7 +182,7 @@ fn refusal(status: &Status, child: ChildKind) -> FailureKind {
             FailureKind::Forbidden
         }
         403 => FailureKind::AdmissionDenied,
-        // A POST into a namespace that is gone.
+        // A namespace that is gone.
         404 => FailureKind::Retry(RetryCause::NamespaceTerminating),
         409 => FailureKind::Retry(RetryCause::Conflict),
         422 if says("field is immutable") || says("may not be changed") => FailureKind::ImmutableField,

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::jiff;
 use kube::core::Request;
 use kube::core::params::PostParams;
 use serde_json::json;

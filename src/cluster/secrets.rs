@@ -62,6 +62,10 @@ impl Cluster {
         name: &str,
         key: &str,
     ) -> Result<SecretBytes, SecretError> {
+        // The name comes from a resource, and a Secret is nothing to be led astray about.
+        if !could_be_a_name(name) {
+            return Err(SecretError::NotFound);
+        }
         let path = format!("/api/v1/namespaces/{namespace}/secrets");
         let request = Request::new(path).get(name, &GetParams::default());
         let request = request.map_err(|error| SecretError::Read(error.into()))?;
@@ -78,4 +82,11 @@ impl Cluster {
             .ok_or(SecretError::NoSuchKey)?;
         Ok(SecretBytes(value.0))
     }
+}
+
+/// Whether the API takes this as an object's name (a DNS subdomain, as far as a path is concerned).
+fn could_be_a_name(name: &str) -> bool {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    name.bytes().all(allowed) && name.starts_with(|first: char| first.is_ascii_alphanumeric())
 }

@@ -100,12 +100,19 @@ const QUANTITIES: [&str; 3] = ["averageValue", "divisor", "sizeLimit"];
 /// Path of the first intended field that differs from the live object, `None` if all are equal.
 #[must_use]
 pub(super) fn first_difference(intent: &Map<String, Value>, live: &Map<String, Value>) -> Option<String> {
-    let place = Place {
-        parent: "",
-        field: "",
-        whole: false,
-    };
-    object_differs(intent, live, place).map(|path| path.trim_start_matches('.').to_owned())
+    // What kind of object it is was never in doubt, and items of a list don't say it.
+    let fields = intent
+        .iter()
+        .filter(|(key, _)| !["apiVersion", "kind"].contains(&key.as_str()));
+    fields.into_iter().find_map(|(key, wanted)| {
+        let place = Place {
+            parent: "",
+            field: key,
+            whole: false,
+        };
+        let rest = differs(wanted, live.get(key).unwrap_or(&Value::Null), place)?;
+        Some(format!("{key}{rest}"))
+    })
 }
 
 /// Where in the object a value is.
