@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use kube::core::DynamicResourceScope;
+use kube::core::NamespaceResourceScope;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,8 +62,7 @@ impl From<Object> for CachedChild {
 
 impl Resource for CachedChild {
     type DynamicType = ChildKind;
-    // Namespaced all; but kube takes a type for the kind only together with this scope.
-    type Scope = DynamicResourceScope;
+    type Scope = NamespaceResourceScope;
 
     fn kind(kind: &ChildKind) -> Cow<'_, str> {
         kind.kind().into()
