@@ -17,7 +17,7 @@ use kube::{
     runtime::{
         WatchStreamExt as _, applier,
         controller::Config,
-        reflector::{ObjectRef, Store, store::Writer},
+        reflector::{ObjectRef, store::Writer},
         watcher::{self, Event},
     },
 };
@@ -26,9 +26,9 @@ use tokio::task::JoinSet;
 use crate::{
     api::{CoordinatedWorkload, WORKLOAD_LABEL},
     cluster::{CachedChild, Cluster},
-    domain::children::{ChildKind, Children, Live},
+    domain::children::{ChildKind, Children},
     observer::{Observers, Settings, WorkloadKey},
-    reconcile::{Context, PodIndex, error_policy, key_of, reconcile},
+    reconcile::{ChildCaches, Context, PodIndex, error_policy, key_of, reconcile},
 };
 
 /// Passes at a time: enough to hide the apiserver's latency, few enough not to crowd out others.
@@ -37,18 +37,6 @@ const CONCURRENCY: u16 = 16;
 const WATCH_TIMEOUT: u32 = 60;
 /// Objects a page of a list, for the sake of memory.
 const PAGE: u32 = 100;
-
-/// The children of all resources, as the watches hold them.
-pub struct ChildCaches(Children<Store<CachedChild>>);
-
-impl ChildCaches {
-    /// The child of one kind of one resource: it has the resource's name.
-    #[must_use]
-    pub fn get(&self, kind: ChildKind, key: &WorkloadKey) -> Option<Live> {
-        let reference = ObjectRef::new_with(&key.name, kind).within(&key.namespace);
-        self.0.get(kind).get(&reference).map(|cached| cached.live())
-    }
-}
 
 /// Runs until `shutdown` is ready, then ends the passes that are under way. `namespace`: watch this one only.
 ///
@@ -85,7 +73,7 @@ pub async fn run(
     let context = Arc::new(Context::new(
         Cluster::new(client, instance),
         observers,
-        ChildCaches(stores.clone()),
+        ChildCaches::new(stores.clone()),
         PodIndex::default(),
     ));
     let (pods_listed, pods_ready) = tokio::sync::oneshot::channel();

@@ -5,6 +5,7 @@
 //! memory and its outbox outlive the pass.
 
 mod credentials;
+mod events;
 mod index;
 
 use std::{
@@ -15,22 +16,20 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{ResourceExt as _, runtime::controller::Action};
-use sha2::{Digest as _, Sha256};
 
 use self::credentials::Credentials;
-pub use self::index::PodIndex;
+pub use self::index::{ChildCaches, PodIndex};
 use crate::{
-    api::{CoordinatedWorkload, CoordinatedWorkloadStatus, GROUP, KIND, VERSION, conditions::EventReason},
+    api::{CoordinatedWorkload, CoordinatedWorkloadStatus},
     clock,
-    cluster::{Cluster, Event, EventType},
+    cluster::Cluster,
     domain::{
         self, Now, Observed,
         assessment::StoreView,
-        children::{self, Children, LiveChildren, Outcome},
+        children::{self, Children, Live, LiveChildren, Outcome},
         locks::Mono,
-        memory::{Announcement, Memory},
+        memory::Memory,
         status::announce,
         workload::{Workload, parse},
     },
@@ -43,6 +42,12 @@ const STATUS_PACE: Duration = Duration::from_secs(2);
 /// Without any reason, a resource is looked at again after this long, give or take a fifth.
 const RESYNC: Duration = Duration::from_secs(600);
 
+/// An answer of the apiserver counts for more than a cache that shows an older version, or nothing, for this long: by
+/// then the watch has come so far, and what it doesn't show is gone.
+const WATCH_LAG: Duration = Duration::from_secs(10);
+/// Whatever time alone changes is looked at again no sooner than this; what happens triggers a pass by itself.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
 /// What every pass shares.
 pub struct Context {
     /// Writes to Kubernetes.
@@ -50,7 +55,7 @@ pub struct Context {
     /// Redis.
     pub observers: Observers,
     /// The children of all resources, as the watches hold them.
-    pub children: crate::controller::ChildCaches,
+    pub children: ChildCaches,
     /// The pods of all resources.
     pub pods: PodIndex,
     workloads: Mutex<HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>>,
@@ -65,8 +70,8 @@ struct Entry {
     memory: Memory,
     /// Status and version of the resource after the last write: newer than the cache for a moment.
     written: Option<(String, CoordinatedWorkloadStatus)>,
-    /// Children as the apiserver answered: newer than the cache for a moment.
-    newer: LiveChildren,
+    /// Children as the apiserver answered, and when: newer than the cache for a moment.
+    newer: Children<Option<(Mono, Live)>>,
     /// The generation whose children could not be written, what came of it, and when to try again.
     failed: Option<(i64, Outcome)>,
     apply_backoff: Backoff,
@@ -98,12 +103,7 @@ impl Error {
 impl Context {
     /// The context of a fresh process.
     #[must_use]
-    pub fn new(
-        cluster: Cluster,
-        observers: Observers,
-        children: crate::controller::ChildCaches,
-        pods: PodIndex,
-    ) -> Self {
+    pub fn new(cluster: Cluster, observers: Observers, children: ChildCaches, pods: PodIndex) -> Self {
         Self {
             cluster,
             observers,
@@ -249,12 +249,13 @@ impl Pass<'_> {
         let status_due = self
             .write(&resource, status, &decision.assessment.findings, at)
             .await;
+        let ahead = |moment: Option<Mono>| moment.filter(|moment| *moment > at.mono);
         let recheck = [
             decision.assessment.recheck_at,
-            self.entry.apply_backoff.until(),
-            self.entry.credentials.retry_at(),
+            ahead(self.entry.apply_backoff.until()),
+            ahead(self.entry.credentials.retry_at()),
         ];
-        self.next(recheck.into_iter().flatten().min(), status_due)
+        Ok(next(recheck, status_due?))
     }
 
     /// The resource as it is known best: our own last write may be newer than the cache. A new object under an old name
@@ -283,24 +284,18 @@ impl Pass<'_> {
     }
 
     fn live_children(&mut self) -> LiveChildren {
-        let Self { context, entry, key } = self;
+        let now = clock::mono();
         Children::from_fn(|kind| {
-            let cached = context.children.get(kind, key);
-            let newer = entry.newer.get_mut(kind);
-            let cached_version = cached
-                .as_ref()
-                .map(|live| live.resource_version().to_owned())
-                .unwrap_or_default();
-            if newer
-                .as_ref()
-                .is_some_and(|newer| is_newer(newer.resource_version(), &cached_version))
-            {
-                // Only until the watch has come so far; a child that was deleted since would otherwise live on here.
-                newer.take().or(cached)
-            } else {
+            let cached = self.context.children.get(kind, &self.key);
+            let newer = self.entry.newer.get_mut(kind);
+            let version = cached.as_ref().map_or("", Live::resource_version);
+            let outruns = |(answered, live): &(Mono, Live)| {
+                now.since(*answered) < WATCH_LAG && is_newer(live.resource_version(), version)
+            };
+            if !newer.as_ref().is_some_and(outruns) {
                 *newer = None;
-                cached
             }
+            newer.as_ref().map(|(_, live)| live.clone()).or(cached)
         })
     }
 
@@ -364,10 +359,10 @@ impl Pass<'_> {
         let outcome = self.context.cluster.apply(workload, prepared, plan).await;
         for (kind, applied) in outcome.children.iter() {
             if let Some(live) = applied.as_ref().and_then(|applied| applied.live.clone()) {
-                *self.entry.newer.get_mut(kind) = Some(live);
+                *self.entry.newer.get_mut(kind) = Some((clock::mono(), live));
             }
         }
-        self.announce_children(&outcome);
+        events::announce_children(&outcome, &self.key.name, &mut self.entry.memory.outbox);
         let unsettled = outcome.children.iter().any(|(_, applied)| {
             matches!(
                 applied.as_ref().map(|applied| &applied.action),
@@ -406,61 +401,6 @@ impl Pass<'_> {
             self.entry.failed = Some((generation, told));
         }
         Some(outcome)
-    }
-
-    fn announce_children(&mut self, outcome: &Outcome) {
-        let name = &self.key.name;
-        let outbox = &mut self.entry.memory.outbox;
-        let mut say = |reason, key: String, note: String| {
-            outbox.push(Announcement {
-                reason,
-                key,
-                note,
-                pod: None,
-            })
-        };
-        for (kind, applied) in outcome.children.iter() {
-            let Some(applied) = applied else { continue };
-            let kind = kind.kind();
-            match &applied.action {
-                children::Action::None => {}
-                children::Action::Created => {
-                    say(
-                        EventReason::ChildCreated,
-                        applied.uid.clone(),
-                        format!("Created {kind} {name}."),
-                    );
-                }
-                children::Action::Updated { correction: None, .. } => {
-                    let key = format!("{} {}", applied.uid, applied.hash);
-                    say(EventReason::ChildUpdated, key, format!("Applied {kind} {name}."));
-                }
-                children::Action::Updated {
-                    correction: Some(correction),
-                    ..
-                } => {
-                    let manager = correction
-                        .overrides
-                        .first()
-                        .map_or("somebody", |other| other.manager.as_str());
-                    let field = correction.field.as_deref().unwrap_or("a field");
-                    let note =
-                        format!("{manager} changed {field} of {kind} {name}; Lockstep changed it back.");
-                    say(
-                        EventReason::DriftCorrected,
-                        format!("{} {manager} {field}", applied.uid),
-                        note,
-                    );
-                }
-            }
-        }
-        for (kind, uid) in &outcome.deleted {
-            say(
-                EventReason::ChildDeleted,
-                uid.clone(),
-                format!("Deleted {} {name}.", kind.kind()),
-            );
-        }
     }
 
     /// Posts what waits, and writes status if it changed; says when it may be written if that is later.
@@ -517,7 +457,7 @@ impl Pass<'_> {
 
     async fn post(&mut self, resource: &CoordinatedWorkload) -> Result<(), Error> {
         while let Some(announcement) = self.entry.memory.outbox.first() {
-            let event = event(resource, announcement, clock::wall());
+            let event = events::event(resource, announcement, clock::wall());
             match self.context.cluster.post_event(&event).await {
                 Ok(_) => {
                     self.entry.memory.outbox.remove(0);
@@ -530,47 +470,16 @@ impl Pass<'_> {
         }
         Ok(())
     }
-
-    fn next(&self, recheck: Option<Mono>, status_due: Result<Option<Mono>, Error>) -> Result<Action, Error> {
-        let now = clock::mono();
-        let resync = now + RESYNC.mul_f64(0.8 + 0.4 * draw());
-        let next = [recheck, status_due?]
-            .into_iter()
-            .flatten()
-            .fold(resync, Mono::min);
-        // A moment in the past is one that this pass has just judged: look again soon, but never spin.
-        Ok(Action::requeue(next.since(now).max(Duration::from_millis(1))))
-    }
 }
 
-/// The event that an announcement becomes.
-fn event(resource: &CoordinatedWorkload, announcement: &Announcement, at: jiff::Timestamp) -> Event {
-    let uid = resource.uid().unwrap_or_default();
-    let identity = format!("{uid} {} {}", announcement.reason, announcement.key);
-    let digest = Sha256::digest(identity.as_bytes());
-    let suffix = digest.iter().take(8).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    let warning = announcement.reason.is_warning();
-    Event {
-        name: format!("{}.{suffix}", resource.name_any()),
-        type_: if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        },
-        reason: announcement.reason.to_string(),
-        action: "Reconcile".to_owned(),
-        note: announcement.note.clone(),
-        regarding: ObjectReference {
-            api_version: Some(format!("{GROUP}/{VERSION}")),
-            kind: Some(KIND.to_owned()),
-            name: Some(resource.name_any()),
-            namespace: resource.namespace(),
-            uid: Some(uid),
-            ..ObjectReference::default()
-        },
-        at,
-    }
+/// When to look again.
+fn next(recheck: [Option<Mono>; 3], status_due: Option<Mono>) -> Action {
+    let now = clock::mono();
+    let resync = now + RESYNC.mul_f64(0.8 + 0.4 * draw());
+    let next = recheck
+        .into_iter()
+        .flatten()
+        .chain(status_due)
+        .fold(resync, Mono::min);
+    Action::requeue(next.since(now).max(SHORTEST_WAIT))
 }

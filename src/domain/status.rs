@@ -240,8 +240,10 @@ pub fn announce(
     findings: &[Finding],
     memory: &mut Memory,
 ) {
+    let ready = find(&previous.conditions, ConditionType::Ready);
     let mut say = |reason: EventReason, before: Option<&Condition>, note: &str| {
-        let key = before.map_or_else(
+        // A condition that was absent has no transition of its own; that of Ready is as old as what it replaces.
+        let key = before.or(ready).map_or_else(
             || "first".to_owned(),
             |before| before.last_transition_time.0.to_string(),
         );

@@ -1,4 +1,4 @@
-//! The pods of all workloads, reduced to what verdicts need, by workload. No I/O: a watch feeds it.
+//! What the watches hold: the children and the pods of all workloads, by workload. No I/O: the watches feed it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,15 +7,43 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
-use kube::{ResourceExt as _, runtime::watcher::Event};
+use kube::{
+    ResourceExt as _,
+    runtime::{
+        reflector::{ObjectRef, Store},
+        watcher::Event,
+    },
+};
 
 use crate::{
     api::WORKLOAD_LABEL,
-    domain::ownership::{ContainerEnd, ContainerView, PodView},
+    cluster::CachedChild,
+    domain::{
+        children::{ChildKind, Children, Live},
+        ownership::{ContainerEnd, ContainerView, PodView},
+    },
     observer::WorkloadKey,
 };
 
-/// Pods by workload and name.
+/// The children of all resources.
+pub struct ChildCaches(Children<Store<CachedChild>>);
+
+impl ChildCaches {
+    /// Over the stores that the watches fill.
+    #[must_use]
+    pub fn new(stores: Children<Store<CachedChild>>) -> Self {
+        Self(stores)
+    }
+
+    /// The child of one kind of one resource: it has the resource's name.
+    #[must_use]
+    pub fn get(&self, kind: ChildKind, key: &WorkloadKey) -> Option<Live> {
+        let reference = ObjectRef::new_with(&key.name, kind).within(&key.namespace);
+        self.0.get(kind).get(&reference).map(|cached| cached.live())
+    }
+}
+
+/// Pods by workload and name, reduced to what verdicts need.
 #[derive(Default)]
 pub struct PodIndex(Mutex<Pods>);
 

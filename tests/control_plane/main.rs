@@ -1,6 +1,11 @@
 //! Against a real apiserver, etcd and controller-manager: one control plane for the whole run, a namespace per test.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test helpers fail by panicking"
+)]
 
 mod apply;
 mod crash;
