@@ -241,24 +241,26 @@ fn start_cluster(places: &Places, no_node: bool) -> Result<Cluster, Failure> {
         line("... the cluster from before is running and is used again");
         return Ok(cluster);
     }
-    if !no_node && bring_up(places, "node")? == NEEDS_ROOT {
-        line("    A real node needs root; without it the pods are played.");
-        return start_cluster(places, true);
-    }
-    if no_node {
-        bring_up(places, "control-plane")?;
-    }
+    // Asked here, before minutes are spent on building what a real node needs.
+    let profile = match (no_node, rustix::process::geteuid().is_root()) {
+        (true, _) => "control-plane",
+        (false, true) => "node",
+        (false, false) => {
+            line(
+                "    A real node needs root, for its namespaces, mounts and network links; without it the pods are played.",
+            );
+            "control-plane"
+        }
+    };
+    bring_up(places, profile)?;
     Cluster::attach(CLUSTER)?.ok_or_else(|| Failure::Malformed {
         what: format!("cluster {CLUSTER}"),
         why: "it ended as soon as it was up: start the demo again".to_owned(),
     })
 }
 
-/// Its exit status where the profile needs root.
-const NEEDS_ROOT: i32 = 3;
-
-/// Runs the cluster's own command, whose progress is seen. Hands back its exit status, 0 or [`NEEDS_ROOT`].
-fn bring_up(places: &Places, profile: &str) -> Result<i32, Failure> {
+/// Runs the cluster's own command, whose progress is seen.
+fn bring_up(places: &Places, profile: &str) -> Result<(), Failure> {
     step(&format!("bring up a cluster (profile {profile})"), || {
         let program = places.programs.join("lockstep-cluster");
         let mut command = Command::new(&program);
@@ -266,14 +268,14 @@ fn bring_up(places: &Places, profile: &str) -> Result<i32, Failure> {
             .args(["up", "--detach", "--name", CLUSTER, "--profile", profile])
             .stdout(Stdio::null());
         let status = command.status().while_trying("run", &program)?;
-        match status.code() {
-            Some(code @ (0 | NEEDS_ROOT)) => Ok(code),
-            _ => Err(Failure::Command {
-                command: format!("{command:?}"),
-                status: status.to_string(),
-                output: "see its messages above".to_owned(),
-            }),
+        if status.success() {
+            return Ok(());
         }
+        Err(Failure::Command {
+            command: format!("{command:?}"),
+            status: status.to_string(),
+            output: "see its messages above".to_owned(),
+        })
     })
 }
 
