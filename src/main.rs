@@ -18,7 +18,7 @@ struct Arguments {
 enum Command {
     /// Run the operator, in a pod or with KUBECONFIG.
     Run(Run),
-    /// Print the CustomResourceDefinition.
+    /// Print the `CustomResourceDefinition`.
     Crd,
 }
 
@@ -42,7 +42,7 @@ struct Run {
     /// Allow Redis on ports below 1024, 2379–2380 and 10248–10259.
     #[arg(long, env = "LOCKSTEP_ALLOW_RESERVED_PORTS")]
     allow_reserved_ports: bool,
-    /// What to log, in the syntax of `tracing`'s EnvFilter.
+    /// What to log, in the syntax of `tracing`'s `EnvFilter`.
     #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
     log: String,
 }

@@ -11,7 +11,7 @@ mod index;
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    hash::{BuildHasher as _, Hash as _, Hasher as _},
+    hash::BuildHasher as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -40,7 +40,7 @@ use crate::{
 /// Status is written at most this often per resource.
 const STATUS_PACE: Duration = Duration::from_secs(2);
 /// Without any reason, a resource is looked at again after this long, give or take a fifth.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 
 /// An answer of the apiserver counts for more than a cache that shows an older version, or nothing, for this long: by
 /// then the watch has come so far, and what it doesn't show is gone.
@@ -324,14 +324,13 @@ impl Pass<'_> {
             .flat_map(|set| &set.locks)
             .map(|lock| lock.key.as_bytes().into())
             .collect();
-        let mut hasher = self.context.hasher.build_hasher();
-        target.hash(&mut hasher);
+        let identity = self.context.hasher.hash_one(&target);
         let place = credentials::place(store, Some(&target));
         let observation = self.context.observers.observe(&self.key, target, keys);
         self.entry.credentials.judge(&observation.link);
         Some(StoreView {
             place,
-            identity: hasher.finish(),
+            identity,
             seen: Ok(observation),
         })
     }

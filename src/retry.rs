@@ -8,7 +8,7 @@ use std::{
 use crate::domain::locks::Mono;
 
 const FIRST: Duration = Duration::from_secs(1);
-const LAST: Duration = Duration::from_secs(300);
+const LAST: Duration = Duration::from_mins(5);
 
 /// How often an attempt failed in a row, and when the next may be made.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -75,9 +75,9 @@ mod tests {
             );
             assert!(!backoff.is_over(now));
         }
-        backoff.failed(now, Some(Duration::from_secs(900)));
+        backoff.failed(now, Some(Duration::from_mins(15)));
         assert!(
-            backoff.until() >= Some(now + Duration::from_secs(900)),
+            backoff.until() >= Some(now + Duration::from_mins(15)),
             "what the server asks for is respected"
         );
         backoff.reset();

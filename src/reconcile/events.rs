@@ -24,7 +24,7 @@ pub(super) fn announce_children(outcome: &Outcome, workload: &str, outbox: &mut 
             key,
             note,
             pod: None,
-        })
+        });
     };
     for (kind, applied) in outcome.children.iter() {
         let Some(applied) = applied else { continue };
