@@ -1,5 +1,6 @@
 //! Creation, rest, changes and drift of the children.
 
+use kube::api::{Patch, PatchParams};
 use lockstep::domain::children::{Action, ChildKind, Failure, FailureKind, RetryCause};
 use serde_json::{Value, json};
 
@@ -342,10 +343,10 @@ async fn drift_is_put_right_and_its_author_named() {
     room.converge(&workload).await;
     let image =
         json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil" }]);
-    let patch = kube::api::Patch::Json::<()>(serde_json::from_value(image).unwrap());
-    let parameters = kube::api::PatchParams {
+    let patch = Patch::Json::<()>(serde_json::from_value(image).unwrap());
+    let parameters = PatchParams {
         field_manager: Some("kubectl-edit".into()),
-        ..kube::api::PatchParams::default()
+        ..PatchParams::default()
     };
     room.api(ChildKind::Deployment)
         .patch("web", &parameters, &patch)

@@ -5,8 +5,8 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use axum::http::{Method, Request};
 use futures::future::BoxFuture;
+use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tokio::sync::watch;

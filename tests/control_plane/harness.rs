@@ -163,7 +163,7 @@ impl Room {
     pub(crate) async fn live(&self, name: &str) -> LiveChildren {
         let mut live = LiveChildren::default();
         for kind in ChildKind::ALL {
-            let api: Api<CachedChild> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+            let api = Api::<CachedChild>::all_with(self.client.clone(), &kind).constrain(&self.namespace);
             let list = api
                 .list(&ListParams::default().labels("lockstep.dev/workload"))
                 .await

@@ -31,6 +31,9 @@ const MERGED_LISTS: [(&str, &[&str]); 16] = [
     ("conditions", &["type"]),
 ];
 
+/// Merged lists whose order means something: which container starts first, which variable can refer to which.
+const ORDERED_LISTS: [&str; 3] = ["containers", "initContainers", "env"];
+
 /// Fields that are written as a whole and in which nothing is defaulted that isn't listed in [`DEFAULTS_IN_WHOLES`]:
 /// more than was intended is a difference too. A rule of a policy with one peer more, for instance.
 const WHOLES: [&str; 8] = [
@@ -186,13 +189,19 @@ fn differs(intent: &Value, live: &Value, place: Place<'_>) -> Option<String> {
 
 fn list_differs(intent: &[Value], live: &[Value], place: Place<'_>) -> Option<String> {
     if let Some(keys) = merge_keys(place, intent) {
+        let mut reached = 0;
         for item in intent {
-            let Some(found) = live.iter().find(|other| same_keys(item, other, keys)) else {
+            let Some(index) = live.iter().position(|other| same_keys(item, other, keys)) else {
                 return Some(item_path(item, keys));
             };
-            if let Some(rest) = differs(item, found, place) {
+            if let Some(rest) = live.get(index).and_then(|found| differs(item, found, place)) {
                 return Some(item_path(item, keys) + &rest);
             }
+            // Others' items may stand between ours.
+            if ORDERED_LISTS.contains(&place.field) && index < reached {
+                return Some(item_path(item, keys));
+            }
+            reached = index;
         }
         return None;
     }

@@ -46,7 +46,7 @@ fn equal_as_the_apiserver_stores_it() {
         // Merged by key, with another manager's items between.
         (
             json!({ "env": [{ "name": "A", "value": "1" }, { "name": "B" }] }),
-            json!({ "env": [{ "name": "X" }, { "name": "B" }, { "name": "A", "value": "1" }] }),
+            json!({ "env": [{ "name": "X" }, { "name": "A", "value": "1" }, { "name": "Y" }, { "name": "B" }] }),
         ),
         (
             json!({ "ports": [{ "containerPort": 53, "protocol": "UDP" }, { "containerPort": 53 }] }),
@@ -97,6 +97,11 @@ fn differences_are_found_and_named() {
             json!({ "env": [{ "name": "A" }] }),
             json!({ "env": [{ "name": "B" }] }),
             "spec.env[A]",
+        ),
+        (
+            json!({ "env": [{ "name": "A" }, { "name": "B" }] }),
+            json!({ "env": [{ "name": "B" }, { "name": "A" }] }),
+            "spec.env[B]",
         ),
         (
             json!({ "ports": [{ "containerPort": 53, "protocol": "UDP" }] }),
