@@ -14,7 +14,7 @@ mod stories;
 mod tell;
 mod view;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where the demo keeps its kubeconfig, notes and logs, and where its programs are built.
+/// Where the demo keeps its kubeconfig, notes and logs, where its programs are built, and what from.
 #[derive(Debug)]
 struct Places {
     folder: PathBuf,
@@ -84,11 +84,20 @@ struct Places {
 }
 
 impl Places {
-    /// Beside this program, so in the build folder: `cargo clean` after `make demo-down` leaves nothing.
+    /// Notes and logs lie beside the cluster's own, so that a run from another clone finds them with the cluster.
     fn new() -> Result<Self, Failure> {
         let program = std::env::current_exe().while_trying("find", "this program")?;
         let programs = program.parent().unwrap_or(Path::new(".")).to_owned();
-        let folder = programs.join("demo");
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let cache = set("LOCKSTEP_CACHE")
+            .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("lockstep")))
+            .or_else(|| set("HOME").map(|home| home.join(".cache/lockstep")))
+            .unwrap_or_else(|| std::env::temp_dir().join("lockstep-cache"));
+        let folder = cache.join("demo");
         fs::create_dir_all(&folder).while_trying("create", &folder)?;
         let repository = fs::canonicalize(REPOSITORY).while_trying("find the repository at", REPOSITORY)?;
         Ok(Self {
@@ -96,6 +105,17 @@ impl Places {
             programs,
             repository,
         })
+    }
+
+    /// Two demos on one cluster would tell each other's stories. The lock is held as long as the file is open.
+    fn lock(&self) -> Result<File, Failure> {
+        let path = self.folder.join("lock");
+        let file = File::create(&path).while_trying("create", &path)?;
+        file.try_lock().map_err(|_| Failure::Story {
+            what: "another demo is running".to_owned(),
+            look: "wait for its end, or end it with Ctrl-C in its terminal".to_owned(),
+        })?;
+        Ok(file)
     }
 
     fn kubeconfig(&self) -> PathBuf {
@@ -124,6 +144,7 @@ impl Places {
 fn up(no_node: bool) -> Result<(), Failure> {
     let stopwatch = Stopwatch::start();
     let places = Places::new()?;
+    let _lock = places.lock()?;
     heading("Setting the stage");
     step("build the operator and the worker", || build(&places))?;
     let cluster = start_cluster(&places, no_node)?;
@@ -326,6 +347,7 @@ fn play() -> Result<(), Failure> {
 
 fn down() -> Result<(), Failure> {
     let places = Places::new()?;
+    let _lock = places.lock()?;
     step("end the operator", || places.operator().end())?;
     step("end the played pods, if there are any", || places.players().end())?;
     step("end the cluster with everything in it", || {
