@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{
     Now,
     balance::{self, SetBalance},
-    finding::{Finding, Problem, Unheld},
+    finding::{Finding, Problem, Unheld, whole_seconds},
     incident,
     locks::{End, Hold, KeySnapshot, KeyState, Link, Mode, Mono, Observation, Trouble},
     memory::{Cause, LastEnd, LockId, LockMemory, Loss, Memory, PodMemory, StoreMemory},
@@ -371,7 +371,7 @@ impl LockView<'_> {
             } else {
                 end.ended
             };
-            let when = self.wall(at);
+            let when = whole_seconds(self.wall(at));
             let last_end = LastEnd {
                 cause,
                 from: from.clone(),

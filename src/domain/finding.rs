@@ -289,3 +289,9 @@ pub fn time(at: Timestamp) -> String {
     let at = at.checked_add(500.milliseconds()).unwrap_or(at);
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+/// As metav1.Time keeps a moment, without fractions: what the API stores must equal what was sent.
+#[must_use]
+pub fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}

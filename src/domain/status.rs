@@ -11,7 +11,7 @@ use super::{
     Decision, Now, Observed,
     assessment::Sight,
     children::Outcome,
-    finding::{Finding, bounded},
+    finding::{Finding, bounded, whole_seconds},
     incident,
     locks::Mode,
     memory::{self, Announcement, Memory},
@@ -209,7 +209,7 @@ fn outages(memory: &mut Memory, previous: &CoordinatedWorkloadStatus, conditions
     match status_of(conditions) {
         Some((status, reason)) if status == "False" => {
             if !was_down && open.is_none() {
-                let when = memory.store.down_since.unwrap_or(now.wall);
+                let when = whole_seconds(memory.store.down_since.unwrap_or(now.wall));
                 let outage = status::Incident {
                     set: None,
                     lock: None,

@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{
         assessment::{Assessment, Judged, Sight},
-        finding::Finding,
+        finding::{Finding, whole_seconds},
         memory::Memory,
         workload::{LockSet, Workload},
     },
@@ -196,20 +196,15 @@ fn row(lock: &Judged, set: String, known: &BTreeMap<(&str, &str), &Row>) -> Row 
         // A process that starts anew sees everything for the first time; the state is older than that.
         since: before
             .and_then(|before| before.since.clone())
-            .or(lock.since.map(whole_seconds)),
+            .or(lock.since.map(|since| whole_seconds(since).into())),
         frees_at: lock.frees_at.map(|frees_at| {
             let said = before.and_then(|before| before.frees_at.clone());
             let moved = |said: &Timestamp| said.duration_since(frees_at).abs() > SAME_MOMENT;
             said.filter(|said| !moved(&said.0))
-                .unwrap_or_else(|| whole_seconds(frees_at))
+                .unwrap_or_else(|| whole_seconds(frees_at).into())
         }),
         set,
     }
-}
-
-/// metav1.Time has no fractions: what the API stores must equal what was sent.
-fn whole_seconds(at: Timestamp) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).into()
 }
 
 fn set_status(set: &LockSet, assessment: &Assessment, before: Option<&Locks>, memory: &Memory) -> SetStatus {
