@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::rest::Object;
 use crate::domain::children::{ChildKind, Live};
 
-/// A child, made for `kube::runtime::reflector`: whole, since any field of it may be intended, but kept as text. A
-/// parsed Deployment takes ten times the room, and is needed only when its workload is reconciled.
+/// A child, made for `kube::runtime::reflector`: whole, since any field of it may be intended, but kept as text.
+/// Parsed, a Deployment with thirteen variables took 35 kB, as text 3.3 kB; and it is needed parsed only when its
+/// workload is reconciled (0.1 ms without optimization).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Object")]
 pub struct CachedChild {

@@ -283,8 +283,7 @@ async fn a_variable_removed_as_the_first_change_is_gone() {
         .remove(0);
     spec.as_object_mut().unwrap().remove("replicas");
     let workload = room.set("web", &spec).await;
-    let outcome = room.pass(&workload).await;
-    assert_eq!(outcome.failures, []);
+    room.converge(&workload).await;
     let deployment = room.deployment("web").await;
     assert_eq!(
         variables(&deployment),
@@ -301,6 +300,26 @@ async fn a_variable_removed_as_the_first_change_is_gone() {
     assert_eq!(ours.len(), 1, "{ours:?}");
     assert_eq!(ours[0]["operation"], "Apply");
     assert!(ours[0]["fieldsV1"]["f:spec"].get("f:replicas").is_none());
+}
+
+/// The POST set them, and owned them: leaving them out of the spec must not give them back to the default.
+#[tokio::test]
+async fn replicas_left_out_as_the_first_change_stay() {
+    let room = Room::new("left-out-replicas").await;
+    let mut spec = ordinary();
+    spec["replicas"] = 3.into();
+    let workload = room.set("web", &spec).await;
+    room.converge(&workload).await;
+    spec.as_object_mut().unwrap().remove("replicas");
+    spec["template"]["spec"]["containers"][0]["image"] = "web:2".into();
+    let workload = room.set("web", &spec).await;
+    room.converge(&workload).await;
+    let deployment = room.deployment("web").await;
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"],
+        "web:2"
+    );
 }
 
 #[tokio::test]
@@ -320,6 +339,7 @@ async fn changes_of_order_arrive() {
     room.converge(&workload).await;
     let workload = room.set("web", &spec(["c", "a", "b"], ["Y", "X"])).await;
     room.converge(&workload).await;
+    room.rolled_out("web").await;
     let deployment = room.deployment("web").await;
     let init = deployment["spec"]["template"]["spec"]["initContainers"]
         .as_array()
@@ -341,6 +361,7 @@ async fn drift_is_put_right_and_its_author_named() {
     let room = Room::new("drift").await;
     let workload = room.set("web", &ordinary()).await;
     room.converge(&workload).await;
+    room.rolled_out("web").await;
     let image =
         json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil" }]);
     let patch = Patch::Json::<()>(serde_json::from_value(image).unwrap());

@@ -213,6 +213,17 @@ impl Room {
         self.deployment(name).await["spec"]["replicas"].as_i64().unwrap()
     }
 
+    /// Waits until nobody writes to the Deployment any more.
+    pub(crate) async fn rolled_out(&self, name: &str) {
+        eventually("it has rolled out", async || {
+            let deployment = self.deployment(name).await;
+            let (spec, status) = (&deployment["spec"], &deployment["status"]);
+            let observed = status["observedGeneration"] == deployment["metadata"]["generation"];
+            (observed && status["availableReplicas"] == spec["replicas"]).then_some(())
+        })
+        .await;
+    }
+
     /// Changes a child as somebody else would.
     pub(crate) async fn meddle(&self, kind: ChildKind, name: &str, manager: &str, merge: &Value) {
         let parameters = PatchParams {
