@@ -46,8 +46,7 @@ impl Teller<'_> {
     fn one_manifest(&self) -> Result<(), Failure> {
         heading("Story 1: from one manifest, four objects and a verdict");
         self.shell.show(&self.stage.apply_command(None)?)?;
-        self.shell
-            .show("kubectl wait --for=condition=Ready cwl/rigatoni --timeout=180s")?;
+        self.wait("Ready", 180)?;
         self.shell.show(
             "kubectl get deployment,horizontalpodautoscaler,poddisruptionbudget,networkpolicy rigatoni",
         )?;
@@ -109,8 +108,7 @@ impl Teller<'_> {
     fn one_pod_has_all(&self) -> Result<(), Failure> {
         heading("Story 2: one pod does all the work, and Lockstep says so");
         let stopwatch = Stopwatch::start();
-        self.shell
-            .show("kubectl wait --for=condition=LocksBalanced=False cwl/rigatoni --timeout=120s")?;
+        self.wait("LocksBalanced=False", 120)?;
         remark(&format!(
             "That took {} s: the example's warmUp of 10 s and its `for` of 20 s.",
             stopwatch.seconds()
@@ -128,10 +126,8 @@ impl Teller<'_> {
                 .stage
                 .apply_command(Some("s/# - {name: MAX_LOCKS/- {name: MAX_LOCKS/"))?,
         )?;
-        self.shell
-            .show("kubectl wait --for=condition=Ready cwl/rigatoni --timeout=180s")?;
-        self.shell
-            .show("kubectl wait --for=condition=LocksBalanced cwl/rigatoni --timeout=180s")?;
+        self.wait("Ready", 180)?;
+        self.wait("LocksBalanced", 180)?;
         let spread = self.until_all_held()?;
         self.shell.show("kubectl get cwl")?;
         let new: BTreeSet<String> = self
@@ -213,6 +209,21 @@ impl Teller<'_> {
         Ok(())
     }
 
+    /// Waits as a user would, and says more than `kubectl` when it was in vain.
+    fn wait(&self, condition: &str, seconds: u64) -> Result<(), Failure> {
+        let command = format!("kubectl wait --for=condition={condition} cwl/rigatoni --timeout={seconds}s");
+        match self.shell.show(&command) {
+            Ok(_) => Ok(()),
+            Err(Failure::Command { .. }) => Err(Failure::Timeout {
+                what: format!("condition {condition} (`{command}`)"),
+                seconds,
+                last_seen: self.state(),
+                look: self.shell.look.clone(),
+            }),
+            Err(other) => Err(other),
+        }
+    }
+
     fn show_message(&self, condition: &str) -> Result<(), Failure> {
         let path = format!("{{.status.conditions[?(@.type==\"{condition}\")].message}}{{\"\\n\"}}");
         self.shell
@@ -222,6 +233,12 @@ impl Teller<'_> {
 
     fn workload(&self) -> Result<Workload, Failure> {
         self.shell.get("cwl rigatoni").map(Workload::new)
+    }
+
+    /// The last state in one line, for a message of failure.
+    fn state(&self) -> String {
+        self.workload()
+            .map_or_else(|error| error.to_string(), |workload| workload.in_short())
     }
 
     fn pods(&self) -> Result<Vec<Pod>, Failure> {
@@ -263,9 +280,7 @@ impl Teller<'_> {
     }
 
     fn differently(&self, what: &str) -> Failure {
-        let state = self
-            .workload()
-            .map_or_else(|error| error.to_string(), |workload| workload.in_short());
+        let state = self.state();
         Failure::Story {
             what: format!("{what}; {state}"),
             look: self.shell.look.clone(),
