@@ -283,7 +283,9 @@ impl Starter<'_> {
             .flag("kubeconfig", user)
             // Leaves a real node beside them alone.
             .flag("manage-all-nodes", "false")
-            .flag("manage-nodes-with-annotation-selector", "kwok.x-k8s.io/node=fake");
+            .flag("manage-nodes-with-annotation-selector", "kwok.x-k8s.io/node=fake")
+            // Without leases nobody renews a node's, and after 50 s all of them are lost, with their pods.
+            .flag("node-lease-duration-seconds", "40");
         for stage in KWOK.data(&binaries) {
             spec = spec.flag("config", stage);
         }
