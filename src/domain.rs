@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::{
     assessment::{Assessment, StoreView, assess},
-    children::{Children, LiveChildren, Outcome, Plan, Prepared},
+    children::{Children, Live, LiveChildren, Outcome, Plan, Prepared},
     locks::Mono,
     memory::Memory,
     ownership::PodView,
@@ -65,6 +65,25 @@ pub struct Observed<'a> {
     pub store: Option<&'a StoreView>,
 }
 
+impl Observed<'_> {
+    /// The live Deployment, unless it is somebody else's of the same name.
+    #[must_use]
+    pub fn deployment(&self) -> Option<&Live> {
+        let listed = self
+            .resource
+            .status
+            .as_ref()
+            .map(|status| status.children.as_slice());
+        self.live.deployment.as_ref().filter(|live| {
+            let known = listed
+                .unwrap_or_default()
+                .iter()
+                .any(|child| child.uid == live.uid());
+            known || live.controller() == self.resource.metadata.uid.as_deref()
+        })
+    }
+}
+
 /// What to do, and what is concluded.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -90,15 +109,16 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
         (prepared, plan)
     });
     let rollout = observed
-        .live
-        .deployment
-        .as_ref()
+        .deployment()
         .map(DeploymentView::of)
-        .unwrap_or_default()
-        .rollout();
+        .map(|deployment| deployment.rollout())
+        .unwrap_or_default();
     let assessment = match observed.workload {
         Ok(workload) => assess(workload, observed.store, rollout, memory, now),
-        Err(_) => Assessment::unjudged(),
+        Err(_) => {
+            memory.interrupt(now.mono);
+            Assessment::unjudged()
+        }
     };
     Decision { children, assessment }
 }

@@ -2,24 +2,25 @@
 //!
 //! In: the workload, what was observed of its keys, its memory. Out: an [`Assessment`]; memory is moved forward.
 
+mod ends;
+mod lock;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
+use self::lock::LockView;
+
 use super::{
     Now,
     balance::{self, SetBalance},
-    finding::{Finding, Problem, Unheld, whole_seconds},
+    finding::{Finding, whole_seconds},
     incident,
-    locks::{End, Hold, KeySnapshot, KeyState, Link, Mode, Mono, Observation, Trouble},
-    memory::{Cause, LastEnd, LockId, LockMemory, Loss, Memory, PodMemory, StoreMemory},
-    ownership::has_pod_name_form,
-    workload::{Lock, LockSet, Workload},
+    locks::{KeyState, Link, Mode, Mono, Observation, Trouble},
+    memory::{LockId, Loss, Memory, StoreMemory},
+    workload::Workload,
 };
-use crate::api::{
-    spec::{ForeignHolders, Hold as HoldMode},
-    status::{Flag, LockState},
-};
+use crate::api::status::{Flag, LockState};
 
 /// After a start, how long the first complete read may take before that is said.
 const FIRST_READ: Duration = Duration::from_secs(30);
@@ -113,8 +114,8 @@ impl Assessment {
 /// The Deployment's part in the verdict.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Rollout {
-    /// Wanted replicas.
-    pub wanted: i32,
+    /// Wanted replicas; `None`: there is no Deployment of ours.
+    pub wanted: Option<i32>,
     /// It rolls out a template.
     pub rolling: bool,
 }
@@ -137,24 +138,16 @@ pub fn assess(
         ..Assessment::unjudged()
     };
     let seen = match (&assessment.sight, store.map(|store| (&store.seen, store))) {
-        (Sight::Clear { .. }, Some((Ok(observation), store))) => Some((observation, store)),
+        (Sight::Clear { mode, .. }, Some((Ok(observation), store))) => Some((observation, store, *mode)),
         _ => None,
     };
-    let Some((observation, store)) = seen else {
-        for lock in memory.locks.values_mut() {
-            lock.grace.run(false, now.mono);
-        }
-        for set in workload.locks.iter().filter(|set| set.balance.is_some()) {
-            memory
-                .balance
-                .entry(set.name.clone())
-                .or_default()
-                .interrupt(now.mono);
-        }
+    let Some((observation, store, mode)) = seen else {
+        memory.interrupt(now.mono);
         incident::recheck(memory, &mut recheck);
         assessment.recheck_at = recheck.0;
         return assessment;
     };
+    memory.forget_undeclared(workload);
     let cursor = advance_cursor(memory, store.identity, observation);
     let mut keys = observation.keys.iter();
     let mut losses = Vec::new();
@@ -166,17 +159,19 @@ pub fn assess(
                 workload,
                 set,
                 lock,
+                mode,
                 now,
                 memory,
                 id: (set.name.clone(), lock.name.clone()),
             };
+            view.learn_ttl(snapshot);
             losses.extend(view.take_ends(snapshot, cursor));
             let (judged, finding) = view.judge(index, snapshot, rollout, &store.place, &mut recheck);
             assessment.locks.push(judged);
             assessment.findings.extend(finding);
         }
         if let Some(settings) = &set.balance {
-            let ttl = set.ttl.unwrap_or_else(|| largest_ttl(&observation.keys));
+            let ttl = memory.ttl(set);
             let judged = &assessment.locks[first..];
             assessment.balance.push(balance::judge(
                 set,
@@ -190,6 +185,7 @@ pub fn assess(
             ));
         }
     }
+    memory.told_rest = None;
     let holding: BTreeSet<String> = assessment
         .locks
         .iter()
@@ -229,7 +225,7 @@ fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Rec
                 memory.down_since = None;
                 return Sight::Clear {
                     mode: *mode,
-                    version: version.clone(),
+                    version: version.as_deref().and_then(plain_version),
                 };
             }
             (Trouble::Stale, false)
@@ -245,7 +241,9 @@ fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Rec
         // That a Secret is missing is a fact from the apiserver; no patience makes it truer.
         Err(trouble) => (*trouble, true),
     };
-    let since = *memory.incomplete_since.get_or_insert((now.mono, now.wall));
+    let since = *memory
+        .incomplete_since
+        .get_or_insert((now.mono, whole_seconds(now.wall)));
     let patience = if memory.ever_complete {
         NEXT_READ
     } else {
@@ -259,6 +257,12 @@ fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Rec
         trouble,
         since: *memory.down_since.get_or_insert(since.1),
     }
+}
+
+/// A version as servers write it. Whatever else a server says in its place is not shown.
+fn plain_version(version: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
+    (version.len() <= 32 && version.bytes().all(plain)).then(|| version.to_owned())
 }
 
 /// Moves the cursor over all ends that are there, and says from which number on they are new.
@@ -279,15 +283,6 @@ fn advance_cursor(memory: &mut Memory, identity: u64, observation: &Observation)
     from
 }
 
-/// Largest PTTL among these locks; 30 s until one has been seen.
-fn largest_ttl(keys: &[KeySnapshot]) -> Duration {
-    let largest = keys.iter().filter_map(|key| match &key.state {
-        KeyState::Held(hold) => hold.largest_ttl,
-        KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => None,
-    });
-    largest.max().unwrap_or(Duration::from_secs(30))
-}
-
 /// A loss that was just seen.
 pub struct NewLoss {
     /// The lock.
@@ -296,407 +291,4 @@ pub struct NewLoss {
     pub continuous: bool,
     /// The loss.
     pub loss: Loss,
-}
-
-/// Whom a value names.
-enum Owner<'m> {
-    /// A pod of this workload that is live.
-    Live(&'m PodMemory),
-    /// A pod of this workload that is not, since when (as far as this process saw it).
-    Gone {
-        name: String,
-        since: Option<Mono>,
-        pod: Option<&'m PodMemory>,
-    },
-    /// Somebody else.
-    Other,
-    /// The value does not fit the pattern.
-    Unfit,
-}
-
-struct LockView<'a> {
-    workload: &'a Workload,
-    set: &'a LockSet,
-    lock: &'a Lock,
-    now: Now,
-    memory: &'a mut Memory,
-    id: LockId,
-}
-
-impl LockView<'_> {
-    fn container(&self) -> Option<&str> {
-        self.set.container.as_deref()
-    }
-
-    fn entry(&mut self) -> &mut LockMemory {
-        self.memory.locks.entry(self.id.clone()).or_default()
-    }
-
-    fn owner(&self, hold: &Hold) -> Owner<'_> {
-        let Some(name) = self.set.pattern.owner(&hold.value.0) else {
-            return Owner::Unfit;
-        };
-        let name = name.as_str().to_owned();
-        match self.memory.pods.get(&name) {
-            Some(pod) => match pod.not_live_since(self.container()) {
-                None => Owner::Live(pod),
-                Some(since) => Owner::Gone {
-                    name,
-                    since: Some(since),
-                    pod: Some(pod),
-                },
-            },
-            None if has_pod_name_form(&self.workload.name, &name) => Owner::Gone {
-                name,
-                since: None,
-                pod: None,
-            },
-            None => Owner::Other,
-        }
-    }
-
-    fn wall(&self, at: Mono) -> Timestamp {
-        self.now.wall_at(at)
-    }
-
-    /// Judges the holds that ended since the cursor, and closes the gaps that a next hold closes.
-    fn take_ends(&mut self, snapshot: &KeySnapshot, cursor: u64) -> Vec<NewLoss> {
-        let mut losses = Vec::new();
-        for end in snapshot.ends.iter().filter(|end| end.seq > cursor) {
-            self.close_gap(&end.hold);
-            let (cause, from, detail) = self.cause(end);
-            // A hold that ran out ended when it ran out, not when somebody noticed.
-            let at = if cause.is_loss() {
-                end.hold.deadline.unwrap_or(end.ended)
-            } else {
-                end.ended
-            };
-            let when = whole_seconds(self.wall(at));
-            let last_end = LastEnd {
-                cause,
-                from: from.clone(),
-                at,
-                when,
-                open: true,
-            };
-            let entry = self.entry();
-            entry.last_end = Some(last_end);
-            entry.ever_held = true;
-            entry.grace = super::memory::GraceClock::default();
-            entry.overdue = false;
-            entry.owner_missing_since = None;
-            let continuous = self.set.hold == HoldMode::Continuous;
-            if cause.is_loss() && (continuous || self.set.renew_interval.is_some()) {
-                let loss = Loss {
-                    cause: cause.as_str().to_owned(),
-                    from,
-                    when,
-                    detail,
-                };
-                if continuous {
-                    self.entry().lost = Some(loss.clone());
-                }
-                incident::record(self.memory, &self.id, &loss);
-                losses.push(NewLoss {
-                    id: self.id.clone(),
-                    continuous,
-                    loss,
-                });
-            }
-        }
-        if let KeyState::Held(hold) = &snapshot.state {
-            self.close_gap(hold);
-        }
-        losses
-    }
-
-    /// A hold after an end closes the gap.
-    fn close_gap(&mut self, next: &Hold) {
-        let to = match self.owner(next) {
-            Owner::Live(pod) => Some(pod.view.name.clone()),
-            Owner::Gone { name, .. } => Some(name),
-            Owner::Other | Owner::Unfit => None,
-        };
-        let entry = self.entry();
-        entry.ever_held = true;
-        let Some(end) = entry
-            .last_end
-            .as_mut()
-            .filter(|end| end.open && next.first_seen >= end.at)
-        else {
-            return;
-        };
-        end.open = false;
-        if end.cause.is_loss() {
-            let (gap, when) = (next.first_seen.since(end.at), end.when);
-            incident::close_gap(self.memory, &self.id, when, gap, to);
-        }
-    }
-
-    /// The contract's table of causes: the first line that applies.
-    fn cause(&self, end: &End) -> (Cause, Option<String>, String) {
-        let hold = &end.hold;
-        let (name, pod, gone_since, ours) = match self.owner(hold) {
-            Owner::Live(pod) => (Some(pod.view.name.clone()), Some(pod), None, true),
-            Owner::Gone { name, since, pod } => (Some(name), pod, since, true),
-            Owner::Other | Owner::Unfit => (None, None, None, false),
-        };
-        if !end.watched {
-            return (Cause::Unexplained, name, String::new());
-        }
-        let Some(deadline) = hold
-            .deadline
-            .filter(|deadline| end.ended + hold.uncertainty >= *deadline && !end.shortened)
-        else {
-            return (Cause::Released, name, String::new());
-        };
-        let Some(pod) = pod else {
-            let detail = if ours { "its pod is gone" } else { "" };
-            let cause = if ours { Cause::HolderGone } else { Cause::Expired };
-            return (cause, name, detail.to_owned());
-        };
-        let last_renewal = hold.last_renewed.unwrap_or(hold.first_seen);
-        let broke = pod
-            .lock_container(self.container())
-            .last_break()
-            .is_some_and(|at| at > last_renewal);
-        let gone = gone_since.is_some_and(|since| since <= deadline);
-        if gone || broke {
-            return (Cause::HolderGone, name, how_it_ended(pod, self.container()));
-        }
-        let detail = if pod.not_live_since(self.container()).is_none() {
-            "its container still runs and may work on beside the new owner"
-        } else {
-            ""
-        };
-        (Cause::Expired, name, detail.to_owned())
-    }
-
-    fn judge(
-        &mut self,
-        set: usize,
-        snapshot: &KeySnapshot,
-        rollout: Rollout,
-        place: &str,
-        recheck: &mut Recheck,
-    ) -> (Judged, Option<Finding>) {
-        let mut judged = Judged {
-            set,
-            name: self.lock.name.clone(),
-            state: LockState::Unknown,
-            flags: vec![],
-            pod: None,
-            since: None,
-            frees_at: None,
-            good: false,
-            awaiting: false,
-        };
-        let problem = match &snapshot.state {
-            KeyState::Unknown => None,
-            KeyState::WrongType { since } => {
-                judged.since = Some(self.wall(*since));
-                judged.flags.push(Flag::Malformed);
-                Some(Problem::Malformed {
-                    key: self.lock.key.clone(),
-                    wrong_type: true,
-                })
-            }
-            KeyState::Absent { since } => {
-                judged.state = LockState::Unheld;
-                judged.since = Some(self.wall(*since));
-                self.judge_absent(&mut judged, rollout, place, recheck)
-            }
-            KeyState::Held(hold) => {
-                judged.since = Some(self.wall(hold.first_seen));
-                self.judge_held(hold, &mut judged, recheck)
-            }
-        };
-        let continuous = self.set.hold == HoldMode::Continuous;
-        if judged.state != LockState::Unheld {
-            let now = self.now.mono;
-            self.entry().grace.run(false, now);
-        }
-        if judged.good {
-            let entry = self.entry();
-            entry.lost = None;
-            entry.overdue = false;
-            entry.grace = super::memory::GraceClock::default();
-        }
-        let lost = self.entry().lost.clone().filter(|_| continuous);
-        if lost.is_some() {
-            judged.flags.insert(0, Flag::Lost);
-        }
-        let problem = lost.map(Problem::Lost).or(problem);
-        let finding = problem.map(|problem| Finding {
-            set: self.id.0.clone(),
-            lock: self.id.1.clone(),
-            problem,
-        });
-        (judged, finding)
-    }
-
-    fn judge_absent(
-        &mut self,
-        judged: &mut Judged,
-        rollout: Rollout,
-        place: &str,
-        recheck: &mut Recheck,
-    ) -> Option<Problem> {
-        if self.set.hold == HoldMode::Intermittent {
-            return None;
-        }
-        let (now, grace) = (self.now.mono, self.set.unheld_grace);
-        let ready = self.memory.present().any(|pod| pod.ready_since.is_some());
-        let counting = ready && rollout.wanted > 0;
-        let place = format!("{place}, key {}", self.lock.key);
-        let entry = self.entry();
-        entry.owner_missing_since = None;
-        if let Some(loss) = &entry.lost {
-            judged.pod.clone_from(&loss.from);
-            return None;
-        }
-        entry.grace.run(counting, now);
-        let total = entry.grace.total(now);
-        entry.overdue |= total >= grace;
-        let history = match &entry.last_end {
-            Some(end) if end.cause.is_loss() => Unheld::RanOut { by: end.from.clone() },
-            Some(LastEnd {
-                cause: Cause::Released,
-                from,
-                ..
-            }) => Unheld::GivenUp { by: from.clone() },
-            Some(_) => Unheld::Unexplained,
-            None if entry.ever_held => Unheld::Unexplained,
-            None => Unheld::NeverSeen { place },
-        };
-        if let Unheld::RanOut { by } | Unheld::GivenUp { by } = &history {
-            judged.pod.clone_from(by);
-        }
-        if entry.overdue {
-            let since = if matches!(history, Unheld::NeverSeen { .. }) {
-                None
-            } else {
-                judged.since
-            };
-            return Some(Problem::Unheld { history, since });
-        }
-        judged.awaiting = true;
-        if counting {
-            recheck.at(now + (grace.saturating_sub(total)));
-        }
-        None
-    }
-
-    fn judge_held(&mut self, hold: &Hold, judged: &mut Judged, recheck: &mut Recheck) -> Option<Problem> {
-        let now = self.now.mono;
-        let expected = self.set.foreign_holders == ForeignHolders::Expected;
-        let mut problem = None;
-        let mut missing = None;
-        match self.owner(hold) {
-            Owner::Unfit => {
-                judged.state = LockState::Unattributed;
-                judged.flags.push(Flag::Malformed);
-                problem = Some(Problem::Malformed {
-                    key: self.lock.key.clone(),
-                    wrong_type: false,
-                });
-            }
-            Owner::Other => {
-                judged.state = LockState::Foreign;
-                judged.good = expected;
-                problem = (!expected).then_some(Problem::Foreign { ghost: None });
-            }
-            Owner::Live(pod) => {
-                let name = pod.view.name.clone();
-                judged.pod = Some(name.clone());
-                judged.state = LockState::Held;
-                judged.good = true;
-                if let Some(silent_at) = self.restarted_and_silent(pod, hold) {
-                    if now > silent_at {
-                        judged.state = LockState::Orphaned;
-                        judged.good = false;
-                        problem = Some(Problem::Orphaned {
-                            pod: name,
-                            restarted: true,
-                            frees_at: None,
-                        });
-                    } else {
-                        recheck.at(silent_at + Duration::from_millis(1));
-                    }
-                }
-            }
-            Owner::Gone { name, since, .. } => {
-                let known = self
-                    .memory
-                    .locks
-                    .get(&self.id)
-                    .and_then(|lock| lock.owner_missing_since);
-                let since = since.or(known).unwrap_or(now);
-                missing = Some(since);
-                judged.pod = Some(name.clone());
-                if hold.last_renewed.is_some_and(|renewed| renewed > since) {
-                    judged.state = LockState::Foreign;
-                    judged.good = expected;
-                    problem = (!expected).then_some(Problem::Foreign { ghost: Some(name) });
-                } else {
-                    judged.state = LockState::Orphaned;
-                    problem = Some(Problem::Orphaned {
-                        pod: name,
-                        restarted: false,
-                        frees_at: None,
-                    });
-                }
-            }
-        }
-        self.entry().owner_missing_since = missing;
-        if judged.state == LockState::Orphaned {
-            // A renewal would prove life, and plain renewals are not announced.
-            if let Some(deadline) = hold.deadline {
-                recheck.at(deadline);
-                judged.frees_at = Some(self.wall(deadline));
-            }
-            if let Some(Problem::Orphaned { frees_at, .. }) = &mut problem {
-                *frees_at = judged.frees_at;
-            }
-            // In a set that neither renews nor must be held, a lock that outlives its owner is how the library works.
-            if self.set.hold == HoldMode::Intermittent && self.set.renew_interval.is_none() {
-                problem = None;
-            }
-        }
-        if hold.no_expiry {
-            judged.flags.push(Flag::NoExpiry);
-            if self.set.ttl.is_some() || judged.state == LockState::Orphaned {
-                judged.good = false;
-                problem = Some(Problem::NoExpiry {
-                    pod: judged.pod.clone(),
-                    key: self.lock.key.clone(),
-                });
-            }
-        }
-        problem
-    }
-
-    /// When a restart of the owner's lock container makes the hold an orphan, unless a renewal comes before.
-    fn restarted_and_silent(&self, pod: &PodMemory, hold: &Hold) -> Option<Mono> {
-        let renew_interval = self.set.renew_interval?;
-        let restarted = pod.lock_container(self.container()).last_break()?;
-        let renewed_since = hold.last_renewed.is_some_and(|renewed| renewed > restarted);
-        (restarted > hold.first_seen && !renewed_since).then_some(restarted + renew_interval)
-    }
-}
-
-fn how_it_ended(pod: &PodMemory, container: Option<&str>) -> String {
-    let end = pod
-        .view
-        .lock_container(container)
-        .and_then(|container| container.last_end.as_ref());
-    match (&pod.view.reason, pod.deleted, end) {
-        (Some(reason), ..) => format!("its pod ended: {reason}"),
-        (None, true, Some(end)) => {
-            format!("its pod was deleted without releasing it (its container ended: {end})")
-        }
-        (None, true, None) => "its pod was deleted without releasing it".to_owned(),
-        (None, false, Some(end)) => format!("its container ended: {end}"),
-        (None, false, None) => "its container ended".to_owned(),
-    }
 }

@@ -71,8 +71,8 @@ pub fn judge(
         .sustained
         .unwrap_or_else(|| (ttl * 2).clamp(Duration::from_secs(120), SETTLING));
     let clocks = memory.balance.entry(set.name.clone()).or_default();
-    let unsettled = numbers.pods < 2 || rollout.rolling || numbers.pods != rollout.wanted;
-    let reason = if rollout.wanted < 2 {
+    let unsettled = numbers.pods < 2 || rollout.rolling || rollout.wanted != Some(numbers.pods);
+    let reason = if rollout.wanted.is_some_and(|wanted| wanted < 2) {
         *clocks = BalanceMemory {
             judged: true,
             ..BalanceMemory::default()
@@ -95,7 +95,7 @@ pub fn judge(
             recheck,
         )
     };
-    let reason = if reason == Reason::Balanced && too_many_unattributed {
+    let reason = if matches!(reason, Reason::Balanced | Reason::Settling) && too_many_unattributed {
         Reason::Unattributed
     } else {
         reason
@@ -187,7 +187,8 @@ fn numbers(held: &BTreeMap<&str, i64>, settings: &Balance) -> BalanceStatus {
     let by_ratio = if pods == 0 {
         0
     } else {
-        (settings.ratio * locks as f64 / pods as f64).ceil() as i64
+        // Less than a rounding error: 1.1 × 30 / 3 is 11, and not a little more.
+        (settings.ratio * locks as f64 / pods as f64 - 1e-9).ceil() as i64
     };
     let limit = settings
         .max_per_instance

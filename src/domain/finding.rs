@@ -19,6 +19,8 @@ pub struct Finding {
     pub lock: String,
     /// What is wrong.
     pub problem: Problem,
+    /// Whether it is only known from status.
+    pub told: bool,
 }
 
 /// What can be wrong with a lock.
@@ -83,6 +85,8 @@ pub enum Unheld {
     },
     /// Nobody watched when it ended.
     Unexplained,
+    /// It was before this process, and status doesn't tell.
+    Untold,
 }
 
 impl Finding {
@@ -131,7 +135,10 @@ impl Finding {
         match &self.problem {
             Problem::Lost(loss) => {
                 let from = loss.from.as_deref().unwrap_or("an unknown holder");
-                let mut text = format!("{lock} was lost by {from} at {}: {}", time(loss.when), loss.cause);
+                let mut text = format!("{lock} was lost by {from} at {}", time(loss.when));
+                if !loss.cause.is_empty() {
+                    let _ = write!(text, ": {}", loss.cause);
+                }
                 if !loss.detail.is_empty() {
                     let _ = write!(text, ", {}", loss.detail);
                 }
@@ -158,6 +165,7 @@ impl Finding {
                     Unheld::Unexplained => {
                         format!("nobody holds {lock}{since}; how its last hold ended was not seen")
                     }
+                    Unheld::Untold => format!("nobody holds {lock}{since}"),
                 }
             }
             Problem::Malformed {
@@ -261,17 +269,28 @@ pub fn summarize(findings: &[&Finding]) -> String {
     if same.len() > 3 {
         let _ = write!(text, "; and {} more", same.len() - 3);
     }
-    let _ = write!(text, ". {}", first.next_step());
-    bounded(&text)
+    text.push('.');
+    with_next_step(&text, first.next_step())
+}
+
+/// `text` and what to do about it, of which nothing is cut: the text gives way.
+#[must_use]
+pub fn with_next_step(text: &str, next_step: &str) -> String {
+    let text = cut(text, MESSAGE_LIMIT.saturating_sub(next_step.len() + 1));
+    format!("{text} {next_step}")
 }
 
 /// `text` cut to [`MESSAGE_LIMIT`] on a character's boundary.
 #[must_use]
 pub fn bounded(text: &str) -> String {
-    if text.len() <= MESSAGE_LIMIT {
+    cut(text, MESSAGE_LIMIT)
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
         return text.to_owned();
     }
-    let mut end = MESSAGE_LIMIT - '…'.len_utf8();
+    let mut end = limit.saturating_sub('…'.len_utf8());
     while !text.is_char_boundary(end) {
         end -= 1;
     }

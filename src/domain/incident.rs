@@ -1,13 +1,13 @@
 //! Losses that belong together, and what is said of them: one LocksLost, one LocksRecovered an incident. Pure.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
     Now,
     assessment::{Assessment, NewLoss, Recheck},
-    finding::{Finding, Problem, bounded, time},
+    finding::{Finding, Problem, bounded, time, with_next_step},
     memory::{Announcement, Incident, LockId, Loss, Memory},
 };
 use crate::{
@@ -57,23 +57,34 @@ pub fn remember(memory: &mut Memory, entry: status::Incident) {
 }
 
 /// A next hold ends the gap of the loss of `id` at `when`.
-pub fn close_gap(memory: &mut Memory, id: &LockId, when: Timestamp, gap: Duration, to: Option<String>) {
+/// `gap` is `None` if it was not seen when that hold was taken.
+pub fn close_gap(
+    memory: &mut Memory,
+    id: &LockId,
+    when: Timestamp,
+    gap: Option<Duration>,
+    to: Option<String>,
+) {
     let entry = memory.recent.iter_mut().find(|entry| {
         entry.set.as_ref() == Some(&id.0) && entry.lock.as_ref() == Some(&id.1) && entry.when.0 == when
     });
     if let Some(entry) = entry {
-        entry.gap = Some(spec::Duration::from(gap).0);
+        entry.gap = gap.map(|gap| spec::Duration::from(gap).0);
         entry.to = to;
     }
-    if let Some(incident) = &mut memory.incident {
-        incident.longest_gap = incident.longest_gap.max(Some(gap));
+    if let Some(incident) = memory
+        .incident
+        .as_mut()
+        .filter(|incident| incident.locks.contains(id))
+    {
+        incident.longest_gap = incident.longest_gap.max(gap);
     }
 }
 
 /// Opens or continues an incident by these losses, and announces what is to be said of them.
 pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, now: Now) {
     let (continuous, intermittent): (Vec<_>, Vec<_>) = losses.into_iter().partition(|loss| loss.continuous);
-    say_intermittent(&intermittent, memory, now.mono);
+    say_intermittent(intermittent, memory, now.mono);
     if let Some(first) = continuous.first() {
         let anchor = format!("{} {}", first.loss.when, first.id.1);
         memory.incident.get_or_insert_with(|| Incident {
@@ -84,6 +95,10 @@ pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, n
     let Some(incident) = &mut memory.incident else {
         return;
     };
+    if let Some(told) = incident.told_until.take() {
+        let ago = Duration::try_from(now.wall.duration_since(told)).unwrap_or_default();
+        incident.last_said = now.mono.0.checked_sub(ago).map(Mono);
+    }
     for NewLoss { id, loss, .. } in continuous {
         incident.locks.insert(id.clone());
         // Losses of one pod are one incident: the first was said together with the locks that would follow.
@@ -104,6 +119,13 @@ pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, n
             .map(|(_, loss)| loss.from.clone().unwrap_or_default()),
     );
     let pods = incident.pods.clone();
+    let orphaned = orphaned_too(assessment, &pods);
+    let note = list(&unsaid) + &orphaned;
+    announce_loss(memory, &unsaid, &note);
+}
+
+/// How many more locks of these pods will follow.
+fn orphaned_too(assessment: &Assessment, pods: &BTreeSet<String>) -> String {
     let orphaned: Vec<_> = assessment
         .locks
         .iter()
@@ -111,45 +133,52 @@ pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, n
             lock.state == LockState::Orphaned && lock.pod.as_ref().is_some_and(|pod| pods.contains(pod))
         })
         .collect();
-    let mut note = list(&unsaid);
-    if !orphaned.is_empty() {
-        let names: Vec<_> = orphaned.iter().take(3).map(|lock| lock.name.as_str()).collect();
-        let more = if orphaned.len() > 3 { ", …" } else { "" };
-        let _ = write!(
-            note,
-            " {} more of its locks are orphaned ({}{more})",
-            orphaned.len(),
-            names.join(", ")
-        );
-        if let Some(last) = orphaned.iter().filter_map(|lock| lock.frees_at).max() {
-            let _ = write!(note, " and free until {}", time(last));
-        }
-        note.push('.');
+    if orphaned.is_empty() {
+        return String::new();
     }
-    announce_loss(memory, &unsaid, note);
+    let names: Vec<_> = orphaned.iter().take(3).map(|lock| lock.name.as_str()).collect();
+    let more = if orphaned.len() > 3 { ", …" } else { "" };
+    let whose = if pods.len() == 1 { "that pod" } else { "those pods" };
+    let (what, frees) = if orphaned.len() == 1 {
+        ("lock of", "is orphaned, too, and frees")
+    } else {
+        ("locks of", "are orphaned, too, and free")
+    };
+    let mut note = format!(
+        " {} more {what} {whose} ({}{more}) {frees}",
+        orphaned.len(),
+        names.join(", ")
+    );
+    match orphaned.iter().filter_map(|lock| lock.frees_at).max() {
+        Some(last) if orphaned.len() == 1 => {
+            let _ = write!(note, " at {}.", time(last));
+        }
+        Some(last) => {
+            let _ = write!(note, " until {}.", time(last));
+        }
+        None => note.push_str(" only by hand: no expiry is set."),
+    }
+    note
 }
 
-fn say_intermittent(losses: &[NewLoss], memory: &mut Memory, now: Mono) {
-    if losses.is_empty() || memory.intermittent_said.is_some_and(|last| now < last + PAUSE) {
+fn say_intermittent(losses: Vec<NewLoss>, memory: &mut Memory, now: Mono) {
+    let losses = losses.into_iter().map(|loss| (loss.id, loss.loss));
+    memory.intermittent_unsaid.extend(losses);
+    let may_speak = memory.intermittent_said.is_none_or(|last| now >= last + PAUSE);
+    if memory.intermittent_unsaid.is_empty() || !may_speak {
         return;
     }
     memory.intermittent_said = Some(now);
-    let losses: Vec<_> = losses
-        .iter()
-        .map(|loss| (loss.id.clone(), loss.loss.clone()))
-        .collect();
-    let note = list(&losses);
-    announce_loss(memory, &losses, note);
+    let losses = std::mem::take(&mut memory.intermittent_unsaid);
+    announce_loss(memory, &losses, &list(&losses));
 }
 
-fn announce_loss(memory: &mut Memory, losses: &[(LockId, Loss)], mut note: String) {
+fn announce_loss(memory: &mut Memory, losses: &[(LockId, Loss)], note: &str) {
     let Some((id, first)) = losses.first() else { return };
-    let next = finding(id, first);
-    let _ = write!(note, " {}", next.next_step());
     memory.outbox.push(Announcement {
         reason: EventReason::LocksLost,
         key: format!("{} {}", first.when, id.1),
-        note: bounded(&note),
+        note: with_next_step(note, finding(id, first).next_step()),
         pod: first.from.clone(),
     });
 }
@@ -173,6 +202,7 @@ fn finding(id: &LockId, loss: &Loss) -> Finding {
         set: id.0.clone(),
         lock: id.1.clone(),
         problem: Problem::Lost(loss.clone()),
+        told: false,
     }
 }
 
@@ -186,6 +216,11 @@ pub fn recheck(memory: &Memory, recheck: &mut Recheck) {
         && !unsaid.is_empty()
     {
         recheck.at(*last + PAUSE);
+    }
+    if let Some(last) = memory.intermittent_said
+        && !memory.intermittent_unsaid.is_empty()
+    {
+        recheck.at(last + PAUSE);
     }
 }
 

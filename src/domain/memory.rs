@@ -3,6 +3,8 @@
 //! Whatever must survive the process is read back from status ([`Memory::from_status`]); everything here is either
 //! that, or a clock, or knowledge that only an uninterrupted watch can have.
 
+mod told;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -10,10 +12,14 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{locks::Mono, ownership::PodView};
+use super::{
+    locks::Mono,
+    ownership::PodView,
+    workload::{LockSet, Workload},
+};
 use crate::api::{
-    conditions::{ConditionType, EventReason, Reason},
-    status::{self, CoordinatedWorkloadStatus, Flag, LockState},
+    conditions::{ConditionType, EventReason},
+    status::{self, LockState},
 };
 
 /// How long a pod that went is remembered at least: longer than the longest usual hold of a dead pod.
@@ -39,10 +45,20 @@ pub struct Memory {
     pub incident: Option<Incident>,
     /// When losses of Intermittent locks were said last.
     pub intermittent_said: Option<Mono>,
+    /// Losses of Intermittent locks that were not said yet.
+    pub intermittent_unsaid: Vec<(LockId, Loss)>,
+    /// What is wrong with which locks, as it was said since `LocksHeld` was True last.
+    pub said: BTreeSet<(EventReason, LockId)>,
+    /// Verdicts that blindness replaced: status and reason, by type. What they said is no news when sight is back.
+    pub before_blindness: BTreeMap<ConditionType, (String, String)>,
+    /// Whether the verdict on the locks is still the one of status, whose words can't all be found again.
+    pub told_verdict: bool,
+    /// The locks that status had no room for, until the first complete read.
+    pub told_rest: Option<Rest>,
+    /// Largest lifetime of a lock seen, by set, where the spec is silent.
+    pub ttls: BTreeMap<String, Duration>,
     /// Whether `LocksHeld` ever had a verdict, since replicas are wanted.
     pub had_verdict: bool,
-    /// First moment at which a pod was seen Ready, in this process.
-    pub first_ready: Option<Mono>,
     /// When status was written last.
     pub status_written: Option<Mono>,
     /// Events that wait to be posted, in order.
@@ -96,10 +112,55 @@ pub struct LockMemory {
     pub grace: GraceClock,
     /// The grace is over, or status said so before this process.
     pub overdue: bool,
-    /// When the present owner was first found not live, and the hold that it was found for.
-    pub owner_missing_since: Option<Mono>,
+    /// The present owner, if its pod is not known as live, and when that was first found.
+    pub owner_missing: Option<(String, Mono)>,
+    /// The present owner, if its lock container ended or restarted and nothing was renewed since, and since when.
+    pub broken: Option<(String, Mono)>,
     /// Whether somebody was ever seen to hold it, in this process or by status.
     pub ever_held: bool,
+    /// What only status knows of it.
+    pub told: Told,
+    /// Its row, as it was shown last.
+    pub shown: Option<Shown>,
+}
+
+/// What a lock's row said before this process, until the present hold ends.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Told {
+    /// The loss, or that it is unheld, is as status said it: what is not in status can't be said again.
+    pub finding: bool,
+    /// Somebody may have held it before; nothing is known of that.
+    pub history: bool,
+    /// The pod under whose name somebody else renews it.
+    pub ghost: Option<String>,
+    /// The pod that it was an orphan of.
+    pub orphan: Option<String>,
+    /// It has no expiry.
+    pub no_expiry: bool,
+}
+
+/// How the locks are taken to be that had no room in status: as the last one that had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rest {
+    /// Nothing is wrong with them.
+    Fine,
+    /// If they have no holder, that was said.
+    Unheld,
+    /// If they have no holder, they were lost.
+    Lost,
+}
+
+/// A lock's row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// State.
+    pub state: LockState,
+    /// Pod.
+    pub pod: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it frees by itself.
+    pub frees_at: Option<Timestamp>,
 }
 
 /// How a hold ended.
@@ -155,7 +216,7 @@ impl Cause {
 /// A loss of a Continuous lock that is not made good.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loss {
-    /// Cause, as it is spelt in status.
+    /// Cause, as it is spelt in status; empty where it is not known any more.
     pub cause: String,
     /// The pod that lost it, or nothing where it must not be named.
     pub from: Option<String>,
@@ -163,6 +224,19 @@ pub struct Loss {
     pub when: Timestamp,
     /// How the pod ended, or that it still runs.
     pub detail: String,
+}
+
+impl Loss {
+    /// A loss of which status said no more than that it happened.
+    #[must_use]
+    pub fn untold(from: Option<String>, when: Timestamp) -> Self {
+        Self {
+            cause: String::new(),
+            from,
+            when,
+            detail: String::new(),
+        }
+    }
 }
 
 /// A clock that runs only while it should.
@@ -246,6 +320,8 @@ pub struct Incident {
     pub unsaid: Vec<(LockId, Loss)>,
     /// When LocksLost was said last, on the local clock.
     pub last_said: Option<Mono>,
+    /// The last loss that status told of, if the incident is older than this process.
+    pub told_until: Option<Timestamp>,
     /// What makes the name of its end unique: the condition's transition, or the first loss.
     pub anchor: String,
 }
@@ -264,90 +340,6 @@ pub struct Announcement {
 }
 
 impl Memory {
-    /// What a new process knows: only what status says.
-    #[must_use]
-    pub fn from_status(status: &CoordinatedWorkloadStatus) -> Self {
-        let mut memory = Self {
-            recent: status.recent.clone(),
-            ..Self::default()
-        };
-        for set in status.locks.iter().flat_map(|locks| &locks.sets) {
-            if let Some(loss) = &set.last_loss {
-                memory.last_loss.insert(set.name.clone(), loss.clone());
-            }
-        }
-        let reason_of = |type_: ConditionType| {
-            status
-                .conditions
-                .iter()
-                .find(|condition| condition.type_ == type_.as_str())
-                .map(|condition| {
-                    (
-                        condition.status.as_str(),
-                        condition.reason.as_str(),
-                        &condition.last_transition_time,
-                    )
-                })
-        };
-        if let Some((held, reason, transition)) = reason_of(ConditionType::LocksHeld) {
-            memory.had_verdict = held != "Unknown";
-            let said = [Reason::LocksLost, Reason::LocksUnheld]
-                .iter()
-                .any(|said| said.as_str() == reason);
-            if held == "False" && said {
-                memory.incident = Some(Incident {
-                    anchor: transition.0.to_string(),
-                    ..Incident::default()
-                });
-            }
-            for row in status.locks.iter().flat_map(|locks| &locks.rows) {
-                let lock = memory
-                    .locks
-                    .entry((row.set.clone(), row.name.clone()))
-                    .or_default();
-                lock.ever_held = row.state != LockState::Unheld && row.state != LockState::Unknown;
-                let told = status.recent.iter().find(|told| {
-                    told.set.as_ref() == Some(&row.set) && told.lock.as_ref() == Some(&row.name)
-                });
-                if row.flags.contains(&Flag::Lost) {
-                    lock.ever_held = true;
-                    lock.lost = Some(Loss {
-                        cause: told.map_or_else(
-                            || Cause::Unexplained.as_str().to_owned(),
-                            |told| told.cause.clone(),
-                        ),
-                        from: told.and_then(|told| told.from.clone()),
-                        when: told
-                            .map(|told| told.when.0)
-                            .or(row.since.as_ref().map(|since| since.0))
-                            .unwrap_or_default(),
-                        detail: String::new(),
-                    });
-                }
-                lock.overdue = row.state == LockState::Unheld && reason == Reason::LocksUnheld.as_str();
-            }
-        }
-        if let Some((balanced, reason, _)) = reason_of(ConditionType::LocksBalanced) {
-            for set in status.locks.iter().flat_map(|locks| &locks.sets) {
-                let Some(balance) = &set.balance else { continue };
-                let all_on_one = balance.locks >= balance.pods.max(3) && balance.max == balance.locks;
-                let over = balance.pods >= 2 && (balance.max > balance.limit || all_on_one);
-                memory.balance.insert(
-                    set.name.clone(),
-                    BalanceMemory {
-                        concentrated: reason == Reason::Concentrated.as_str() && over,
-                        judged: balanced != "Unknown",
-                        ..BalanceMemory::default()
-                    },
-                );
-            }
-        }
-        if let Some(("False", _, transition)) = reason_of(ConditionType::StoreReachable) {
-            memory.store.down_since = Some(transition.0);
-        }
-        memory
-    }
-
     /// Takes in the pods as they are seen now.
     pub fn see_pods(&mut self, pods: &[PodView], now: Mono, wall: Timestamp) {
         for pod in pods {
@@ -366,9 +358,6 @@ impl Memory {
                 known.ready_since = None;
             }
         }
-        if self.first_ready.is_none() && self.pods.values().any(|pod| pod.ready_since.is_some()) {
-            self.first_ready = Some(now);
-        }
     }
 
     /// Forgets pods that went long ago and hold nothing any more.
@@ -376,6 +365,41 @@ impl Memory {
         self.pods.retain(|name, pod| {
             !pod.deleted || holding.contains(name) || pod.gone.is_none_or(|gone| now.since(gone) < POD_KEPT)
         });
+    }
+
+    /// Forgets what is no longer declared.
+    pub fn forget_undeclared(&mut self, workload: &Workload) {
+        let locks: BTreeSet<(&str, &str)> = workload
+            .locks
+            .iter()
+            .flat_map(|set| {
+                set.locks
+                    .iter()
+                    .map(|lock| (set.name.as_str(), lock.name.as_str()))
+            })
+            .collect();
+        self.locks.retain(|(set, lock), _| locks.contains(&(set, lock)));
+        let declared = |name: &String| workload.locks.iter().any(|set| set.name == *name);
+        self.balance.retain(|set, _| declared(set));
+        self.last_loss.retain(|set, _| declared(set));
+        self.ttls.retain(|set, _| declared(set));
+    }
+
+    /// Nothing is seen: clocks that run only while something is seen stand still.
+    pub fn interrupt(&mut self, now: Mono) {
+        for lock in self.locks.values_mut() {
+            lock.grace.run(false, now);
+        }
+        for balance in self.balance.values_mut() {
+            balance.interrupt(now);
+        }
+    }
+
+    /// Lifetime of the locks of a set: given, the dialect's, the largest seen, or 30 s until one has been seen.
+    #[must_use]
+    pub fn ttl(&self, set: &LockSet) -> Duration {
+        let learned = || self.ttls.get(&set.name).copied();
+        set.ttl.or_else(learned).unwrap_or(Duration::from_secs(30))
     }
 
     /// The pods that exist, live or not.

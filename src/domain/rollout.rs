@@ -85,7 +85,7 @@ impl DeploymentView {
     #[must_use]
     pub fn rollout(&self) -> Rollout {
         Rollout {
-            wanted: self.wanted,
+            wanted: Some(self.wanted),
             rolling: matches!(self.phase, Phase::Rolling | Phase::Stuck(_)),
         }
     }

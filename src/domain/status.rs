@@ -2,6 +2,8 @@
 //!
 //! Nothing ticks: a status of an unchanged world is equal to the one before, times included.
 
+mod announce;
+mod bounds;
 mod locks;
 mod verdict;
 
@@ -11,18 +13,20 @@ use super::{
     Decision, Now, Observed,
     assessment::Sight,
     children::Outcome,
-    finding::{Finding, bounded, whole_seconds},
+    finding::{bounded, whole_seconds},
     incident,
     locks::Mode,
-    memory::{self, Announcement, Memory},
+    memory::Memory,
     rollout::DeploymentView,
 };
 use crate::api::{
     CoordinatedWorkloadStatus, WORKLOAD_LABEL,
-    conditions::{ConditionType, EventReason, Reason},
+    conditions::{ConditionType, Reason},
     spec,
     status::{self, Child},
 };
+
+pub use self::announce::announce;
 
 /// A condition's status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,7 +136,7 @@ pub(super) fn report(
         spread: locks::spread(workload, &decision.assessment, &previous, memory),
         problem: verdict::problem(&conditions).to_owned(),
     };
-    CoordinatedWorkloadStatus {
+    let mut status = CoordinatedWorkloadStatus {
         conditions,
         observed_generation: generation,
         selector: Some(format!(
@@ -149,7 +153,9 @@ pub(super) fn report(
         store,
         locks,
         recent: memory.recent.clone(),
-    }
+    };
+    bounds::fit(&mut status);
+    status
 }
 
 /// The Deployment as it is known best: the answer to a write is newer than any cache.
@@ -157,9 +163,7 @@ fn newest_deployment(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Opti
     let written = outcome
         .and_then(|outcome| outcome.children.deployment.as_ref())
         .and_then(|applied| applied.live.as_ref());
-    written
-        .or(observed.live.deployment.as_ref())
-        .map(DeploymentView::of)
+    written.or(observed.deployment()).map(DeploymentView::of)
 }
 
 fn children(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Vec<Child> {
@@ -230,122 +234,4 @@ fn outages(memory: &mut Memory, previous: &CoordinatedWorkloadStatus, conditions
         }
         Some(_) | None => {}
     }
-}
-
-/// Puts into the outbox what the step from `previous` to `next` announces. To be called when `next` is about to be
-/// written: what was never written was never said.
-pub fn announce(
-    previous: &CoordinatedWorkloadStatus,
-    next: &CoordinatedWorkloadStatus,
-    findings: &[Finding],
-    memory: &mut Memory,
-) {
-    let ready = find(&previous.conditions, ConditionType::Ready);
-    let mut say = |reason: EventReason, before: Option<&Condition>, note: &str| {
-        // A condition that was absent has no transition of its own; that of Ready is as old as what it replaces.
-        let key = before.or(ready).map_or_else(
-            || "first".to_owned(),
-            |before| before.last_transition_time.0.to_string(),
-        );
-        memory.outbox.push(Announcement {
-            reason,
-            key,
-            note: note.to_owned(),
-            pod: None,
-        });
-    };
-    let mut unheld = None;
-    for next in &next.conditions {
-        let before = find(&previous.conditions, spelt(&next.type_));
-        let same = before.is_some_and(|before| before.status == next.status && before.reason == next.reason);
-        let was_false = before.is_some_and(|before| before.status == "False");
-        if same {
-            continue;
-        }
-        match (spelt(&next.type_), next.status.as_str()) {
-            (ConditionType::LocksHeld, "False") => {
-                let worst = findings.first();
-                if let Some(event) = worst.and_then(Finding::event) {
-                    say(event, before, &next.message);
-                    if event == EventReason::LocksUnheld {
-                        unheld = Some(next.last_transition_time.0);
-                    }
-                }
-            }
-            (ConditionType::LocksBalanced, "False") => {
-                say(EventReason::LocksConcentrated, before, &next.message)
-            }
-            (ConditionType::LocksBalanced, "True") if was_false => {
-                say(EventReason::LocksRebalanced, before, &next.message)
-            }
-            (ConditionType::StoreReachable, "False") if !was_false => {
-                say(EventReason::StoreUnreachable, before, &next.message);
-            }
-            (ConditionType::StoreReachable, "True") if was_false => {
-                say(EventReason::StoreReachable, before, &next.message)
-            }
-            (ConditionType::Suspended, "True") => say(EventReason::Suspended, before, &next.message),
-            (ConditionType::Stalled, _) if next.reason == Reason::InvalidSpec.as_str() => {
-                say(EventReason::InvalidSpec, before, &next.message);
-            }
-            (ConditionType::Stalled, _) if next.reason == Reason::NameConflict.as_str() => {
-                say(EventReason::NameConflict, before, &next.message);
-            }
-            (ConditionType::Stalled, _) if next.reason == Reason::ProgressDeadlineExceeded.as_str() => {
-                say(EventReason::RolloutStuck, before, &next.message);
-            }
-            (ConditionType::Stalled, _) => say(EventReason::ApplyFailed, before, &next.message),
-            (ConditionType::Reconciling, _) if next.reason == Reason::Retrying.as_str() => {
-                say(EventReason::ApplyFailed, before, &next.message);
-            }
-            _ => {}
-        }
-    }
-    let reason_of = |status: &CoordinatedWorkloadStatus, type_| {
-        find(&status.conditions, type_).map(|condition| condition.reason.clone())
-    };
-    let was_rolling =
-        reason_of(previous, ConditionType::Reconciling).as_deref() == Some(Reason::RollingOut.as_str());
-    if was_rolling && reason_of(next, ConditionType::Ready).as_deref() == Some(Reason::Reconciled.as_str()) {
-        say(
-            EventReason::RolloutComplete,
-            find(&previous.conditions, ConditionType::Ready),
-            "The Deployment runs the current template.",
-        );
-    }
-    if find(&previous.conditions, ConditionType::Suspended).is_some()
-        && find(&next.conditions, ConditionType::Suspended).is_none()
-    {
-        say(
-            EventReason::Resumed,
-            find(&previous.conditions, ConditionType::Suspended),
-            "Lockstep works on this resource again.",
-        );
-    }
-    if let Some(transition) = unheld {
-        let incident = memory.incident.get_or_insert_with(|| memory::Incident {
-            anchor: transition.to_string(),
-            ..memory::Incident::default()
-        });
-        incident.locks.extend(
-            findings
-                .iter()
-                .map(|finding| (finding.set.clone(), finding.lock.clone())),
-        );
-    }
-    let held =
-        find(&next.conditions, ConditionType::LocksHeld).is_some_and(|condition| condition.status == "True");
-    if held {
-        let before = find(&previous.conditions, ConditionType::LocksHeld)
-            .filter(|condition| condition.status != "True");
-        incident::recover(memory, before.map(|condition| condition.last_transition_time.0));
-    }
-}
-
-fn spelt(type_: &str) -> ConditionType {
-    ConditionType::ALL
-        .iter()
-        .copied()
-        .find(|known| known.as_str() == type_)
-        .unwrap_or(ConditionType::Ready)
 }

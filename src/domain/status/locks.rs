@@ -1,18 +1,17 @@
 //! `status.locks`: counts, rows, sets; and the columns LOCKS and SPREAD. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
-
+use super::bounds;
 use crate::{
     api::{
         CoordinatedWorkloadStatus,
+        conditions::Reason,
         spec::{Duration, Hold},
         status::{Assumed, Flag, LockState, Locks, Row, SetStatus},
     },
     domain::{
         assessment::{Assessment, Judged, Sight},
-        finding::{Finding, whole_seconds},
         memory::Memory,
         workload::{LockSet, Workload},
     },
@@ -21,8 +20,6 @@ use crate::{
 /// Rows that status holds at most, and their size.
 const ROWS: usize = 100;
 const ROWS_BYTES: usize = 20 * 1024;
-/// Moments that differ by less are the same moment, measured twice.
-const SAME_MOMENT: SignedDuration = SignedDuration::from_secs(2);
 /// Pods that SPREAD shows.
 const SPREAD: usize = 5;
 
@@ -46,21 +43,42 @@ pub(super) fn status(
             &unseen
         }
     };
-    let count = |state| count(judged.iter().filter(|lock| lock.state == state));
-    let (rows, rows_omitted) = rows(workload, assessment, judged, before);
+    let wrong: HashMap<(&str, &str), u8> = assessment
+        .findings
+        .iter()
+        .map(|finding| ((finding.set.as_str(), finding.lock.as_str()), finding.rank()))
+        .collect();
+    // Of Intermittent sets only findings: taking and releasing them is daily work, and never a write.
+    let shown: Vec<_> = judged
+        .iter()
+        .map(|lock| {
+            (
+                wrong.get(&(set_of(workload, lock), lock.name.as_str())).copied(),
+                lock,
+            )
+        })
+        .filter(|(wrong, lock)| wrong.is_some() || continuous(workload, lock))
+        .collect();
+    let count = |is: &dyn Fn(&Judged) -> bool| count(shown.iter().filter(|(_, lock)| is(lock)));
+    let of = |state| count(&|lock| lock.state == state);
+    let (held, unheld, orphaned) = (
+        of(LockState::Held),
+        of(LockState::Unheld),
+        of(LockState::Orphaned),
+    );
+    let (foreign, unknown) = (of(LockState::Foreign), of(LockState::Unknown));
+    let unattributed = of(LockState::Unattributed);
+    let without_expiry = count(&|lock| lock.flags.contains(&Flag::NoExpiry));
+    let (rows, rows_omitted) = rows(workload, shown);
     Some(Locks {
         expected: declared(workload),
-        held: count(LockState::Held),
-        unheld: self::count(
-            judged
-                .iter()
-                .filter(|lock| lock.state == LockState::Unheld && continuous(workload, lock)),
-        ),
-        orphaned: count(LockState::Orphaned),
-        foreign: count(LockState::Foreign),
-        unattributed: count(LockState::Unattributed),
-        unknown: count(LockState::Unknown),
-        without_expiry: self::count(judged.iter().filter(|lock| lock.flags.contains(&Flag::NoExpiry))),
+        held,
+        unheld,
+        orphaned,
+        foreign,
+        unattributed,
+        unknown,
+        without_expiry,
         rows,
         rows_omitted,
         sets: workload
@@ -69,6 +87,14 @@ pub(super) fn status(
             .map(|set| set_status(set, assessment, before, memory))
             .collect(),
     })
+}
+
+fn set_of<'w>(workload: &'w Workload, lock: &Judged) -> &'w str {
+    workload
+        .locks
+        .get(lock.set)
+        .map(|set| set.name.as_str())
+        .unwrap_or_default()
 }
 
 fn count<T>(items: impl Iterator<Item = T>) -> i32 {
@@ -128,55 +154,17 @@ fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
         .collect()
 }
 
-/// Every Continuous lock and every finding, worst first, as many as fit.
-fn rows(
-    workload: &Workload,
-    assessment: &Assessment,
-    judged: &[Judged],
-    before: Option<&Locks>,
-) -> (Vec<Row>, i32) {
-    let rank = |lock: &Judged| {
-        let set = workload
-            .locks
-            .get(lock.set)
-            .map(|set| set.name.as_str())
-            .unwrap_or_default();
-        let finding = assessment
-            .findings
-            .iter()
-            .find(|finding| finding.set == set && finding.lock == lock.name);
-        finding.map(Finding::rank)
-    };
-    let known: BTreeMap<(&str, &str), &Row> = before
-        .map(|before| {
-            before
-                .rows
-                .iter()
-                .map(|row| ((row.set.as_str(), row.name.as_str()), row))
-                .collect()
-        })
-        .unwrap_or_default();
-    let mut shown: Vec<_> = judged
-        .iter()
-        .map(|lock| (rank(lock), lock))
-        .filter(|(rank, lock)| rank.is_some() || continuous(workload, lock))
-        .collect();
+/// The locks that are shown, worst first, as many as fit.
+fn rows(workload: &Workload, mut shown: Vec<(Option<u8>, &Judged)>) -> (Vec<Row>, i32) {
     shown.sort_by_key(|(rank, lock)| (rank.unwrap_or(u8::MAX), lock.set));
     let total = shown.len();
     let mut size = 0;
     let rows: Vec<Row> = shown
         .into_iter()
         .take(ROWS)
-        .map(|(_, lock)| {
-            let set = workload
-                .locks
-                .get(lock.set)
-                .map(|set| set.name.clone())
-                .unwrap_or_default();
-            row(lock, set, &known)
-        })
+        .map(|(_, lock)| row(lock, set_of(workload, lock)))
         .take_while(|row| {
-            size += serde_json::to_string(row).map_or(0, |text| text.len());
+            size += bounds::size(row);
             size <= ROWS_BYTES
         })
         .collect();
@@ -184,26 +172,16 @@ fn rows(
     (rows, omitted)
 }
 
-fn row(lock: &Judged, set: String, known: &BTreeMap<(&str, &str), &Row>) -> Row {
-    let before = known
-        .get(&(set.as_str(), lock.name.as_str()))
-        .filter(|before| before.state == lock.state && before.pod == lock.pod);
+fn row(lock: &Judged, set: &str) -> Row {
     Row {
+        set: set.to_owned(),
         name: lock.name.clone(),
         state: lock.state,
         flags: lock.flags.clone(),
         pod: lock.pod.clone(),
-        // A process that starts anew sees everything for the first time; the state is older than that.
-        since: before
-            .and_then(|before| before.since.clone())
-            .or(lock.since.map(|since| whole_seconds(since).into())),
-        frees_at: lock.frees_at.map(|frees_at| {
-            let said = before.and_then(|before| before.frees_at.clone());
-            let moved = |said: &Timestamp| said.duration_since(frees_at).abs() > SAME_MOMENT;
-            said.filter(|said| !moved(&said.0))
-                .unwrap_or_else(|| whole_seconds(frees_at).into())
-        }),
-        set,
+        // Within its grace a lock counts as held: the moment is what tells a new process that it is over.
+        since: lock.since.filter(|_| !lock.awaiting).map(Into::into),
+        frees_at: lock.frees_at.map(Into::into),
     }
 }
 
@@ -211,10 +189,7 @@ fn set_status(set: &LockSet, assessment: &Assessment, before: Option<&Locks>, me
     let before = before.and_then(|before| before.sets.iter().find(|known| known.name == set.name));
     let text = |value: std::time::Duration| Duration::from(value).0;
     let assumed = Assumed {
-        ttl: set
-            .assumed
-            .ttl
-            .then(|| text(set.ttl.unwrap_or(std::time::Duration::from_secs(30)))),
+        ttl: set.assumed.ttl.then(|| text(memory.ttl(set))),
         renew_interval: set
             .assumed
             .renew_interval
@@ -226,14 +201,18 @@ fn set_status(set: &LockSet, assessment: &Assessment, before: Option<&Locks>, me
         .balance
         .iter()
         .find(|balance| balance.set == set.name)
+        // The numbers of an Intermittent set change with its daily work, which must not cause a write.
+        .filter(|balance| set.hold == Hold::Continuous || balance.reason == Reason::Concentrated)
         .map(|balance| balance.numbers.clone());
     SetStatus {
         name: set.name.clone(),
         assumed: (assumed != Assumed::default()).then_some(assumed),
         balance: balance.or_else(|| {
             // Blind: the last numbers explain the last verdict.
+            let blind = !matches!(assessment.sight, Sight::Clear { .. });
             set.balance
                 .as_ref()
+                .filter(|_| blind)
                 .and(before)
                 .and_then(|before| before.balance.clone())
         }),

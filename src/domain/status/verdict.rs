@@ -10,7 +10,7 @@ use crate::{
     api::{
         CoordinatedWorkloadStatus,
         conditions::{ConditionType, Reason},
-        spec::Readiness,
+        spec::{Hold, Readiness},
         status::LockState,
     },
     domain::{
@@ -18,7 +18,7 @@ use crate::{
         assessment::{Assessment, Sight},
         balance::SetBalance,
         children::{FailureKind, Outcome},
-        finding::{Finding, summarize, time},
+        finding::{Finding, summarize, time, with_next_step},
         locks::{Mode, Trouble},
         memory::Memory,
         rollout::{DeploymentView, Phase, pod_trouble},
@@ -156,7 +156,7 @@ pub(super) fn locks(
                 "No replicas are wanted, so nobody can hold the locks.",
             )
         }
-        Sight::Clear { .. } => held(assessment, memory),
+        Sight::Clear { .. } => held(assessment, previous, memory),
         Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
         Sight::Blind { .. } => not_observed(),
     };
@@ -171,10 +171,20 @@ pub(super) fn locks(
     }
 }
 
-fn held(assessment: &Assessment, memory: &mut Memory) -> Verdict {
+fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &mut Memory) -> Verdict {
     let findings: Vec<&Finding> = assessment.findings.iter().collect();
     if let Some(worst) = findings.first() {
         memory.had_verdict = true;
+        let same = |finding: &&&Finding| finding.reason() == worst.reason();
+        if std::mem::take(&mut memory.told_verdict)
+            && findings.iter().filter(same).all(|finding| finding.told)
+            && let Some(told) = again(previous, ConditionType::LocksHeld)
+            && told.reason == worst.reason()
+        {
+            // How a pod ended, or who gave up a lock, is in the words of status and nowhere else.
+            memory.told_verdict = true;
+            return told;
+        }
         return Verdict::new(Truth::False, worst.reason(), summarize(&findings));
     }
     let awaiting: Vec<_> = assessment
@@ -194,6 +204,7 @@ fn held(assessment: &Assessment, memory: &mut Memory) -> Verdict {
         return Verdict::new(Truth::Unknown, Reason::AwaitingHolder, message + ".");
     }
     memory.had_verdict = true;
+    memory.told_verdict = false;
     if assessment
         .locks
         .iter()
@@ -352,7 +363,7 @@ pub(super) fn workload(
 ) {
     let trouble = pod_trouble(observed.pods);
     let available = available(deployment, trouble.as_deref());
-    let unavailable = available.truth == Truth::False;
+    let unavailable = available.truth != Truth::True;
     let available_message = available.message.clone();
     said.say(ConditionType::Available, available);
 
@@ -411,10 +422,8 @@ fn progress(
 ) -> (Option<Verdict>, Option<Verdict>) {
     if let Err(problems) = observed.workload {
         let list: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "{}. Next: correct the spec; nothing was changed meanwhile.",
-            list.join("; ")
-        );
+        let next = "Next: correct the spec; nothing was changed meanwhile.";
+        let message = with_next_step(&format!("{}.", list.join("; ")), next);
         return (
             Some(Verdict::new(Truth::True, Reason::InvalidSpec, message)),
             None,
@@ -442,6 +451,9 @@ fn progress(
     }
     let rolling = |message: &str| (None, Some(Verdict::new(Truth::True, Reason::RollingOut, message)));
     let Some(deployment) = deployment else {
+        if observed.workload.as_ref().is_ok_and(|workload| workload.suspend) {
+            return (None, None);
+        }
         return (
             None,
             Some(Verdict::new(
@@ -452,9 +464,11 @@ fn progress(
         );
     };
     // Scaling, too, is unseen by the Deployment controller for a moment; it is no rollout.
-    let settled = find(&previous.conditions, ConditionType::Ready).is_some_and(|ready| {
-        ready.status == "True" && ready.observed_generation == observed.resource.metadata.generation
-    });
+    // What is unavailable or lacks a lock may be scaled, too: only Reconciling and Stalled tell of a rollout.
+    let settled = find(&previous.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.observed_generation == observed.resource.metadata.generation)
+        && find(&previous.conditions, ConditionType::Reconciling).is_none()
+        && find(&previous.conditions, ConditionType::Stalled).is_none();
     let wrote = outcome
         .and_then(|outcome| outcome.children.deployment.as_ref())
         .is_some_and(|applied| applied.live.is_some());
@@ -532,26 +546,36 @@ fn required_locks(
             .get(index)
             .is_some_and(|set| set.readiness == Readiness::Required)
     };
+    // An Intermittent lock without a holder is one without work.
+    let must_be_held = |index: usize| {
+        workload
+            .locks
+            .get(index)
+            .is_some_and(|set| set.hold == Hold::Continuous)
+    };
     if !(0..workload.locks.len()).any(required)
         || said.get(ConditionType::LocksHeld)?.reason == Reason::NoReplicasWanted
     {
         return None;
     }
     let not_observed = "A set with readiness: Required is not observed; see StoreReachable.";
+    // What was said of another spec says nothing of the locks of this one.
+    let same_generation =
+        previous.observed_generation == observed.resource.metadata.generation.unwrap_or_default();
     match decision.assessment.sight {
         Sight::Clear { .. } => {
             let bad = decision
                 .assessment
                 .locks
                 .iter()
-                .find(|lock| required(lock.set) && (!lock.good || lock.awaiting))?;
+                .find(|lock| required(lock.set) && !lock.good && must_be_held(lock.set))?;
             let message = format!(
                 "{} of a set with readiness: Required is not in good hands; see LocksHeld.",
                 bad.name
             );
             Some(Verdict::new(Truth::False, Reason::LocksNotHeld, message))
         }
-        Sight::Pending => match again(previous, ConditionType::Ready) {
+        Sight::Pending => match again(previous, ConditionType::Ready).filter(|_| same_generation) {
             Some(before) if [Reason::LocksNotHeld, Reason::LocksNotObserved].contains(&before.reason) => {
                 Some(before)
             }

@@ -1,0 +1,159 @@
+//! How holds ended: the contract's table of causes, and the gaps until the next hold. Pure.
+
+use super::{
+    NewLoss,
+    lock::{LockView, Owner},
+};
+use crate::domain::{
+    incident,
+    locks::{End, Hold, KeySnapshot, KeyState, Mono},
+    memory::{Cause, GraceClock, LastEnd, Loss, PodMemory, Told},
+};
+
+impl LockView<'_> {
+    /// Judges the holds that ended since the cursor, and closes the gaps that a next hold closes.
+    pub(super) fn take_ends(&mut self, snapshot: &KeySnapshot, cursor: u64) -> Vec<NewLoss> {
+        let mut losses = Vec::new();
+        for end in snapshot.ends.iter().filter(|end| end.seq > cursor) {
+            self.close_gap(&end.hold);
+            let (cause, from, detail) = self.cause(end);
+            // A hold that ran out ended when it ran out, not when somebody noticed.
+            let at = if cause.is_loss() {
+                end.hold.deadline.unwrap_or(end.ended)
+            } else {
+                end.ended
+            };
+            let when = self.wall(at);
+            let entry = self.entry();
+            let told = std::mem::take(&mut entry.told);
+            *entry = crate::domain::memory::LockMemory {
+                lost: entry.lost.take(),
+                last_end: Some(LastEnd {
+                    cause,
+                    from: from.clone(),
+                    at,
+                    when,
+                    open: true,
+                }),
+                ever_held: true,
+                told: Told::default(),
+                grace: GraceClock::default(),
+                ..Default::default()
+            };
+            self.memory.told_verdict &= !told.finding;
+            if cause.is_loss() && (self.continuous() || self.set.renew_interval.is_some()) {
+                let loss = Loss {
+                    cause: cause.as_str().to_owned(),
+                    from,
+                    when,
+                    detail,
+                };
+                let continuous = self.continuous();
+                if continuous {
+                    self.entry().lost = Some(loss.clone());
+                }
+                incident::record(self.memory, &self.id, &loss);
+                losses.push(NewLoss {
+                    id: self.id.clone(),
+                    continuous,
+                    loss,
+                });
+            }
+        }
+        if let KeyState::Held(hold) = &snapshot.state {
+            self.close_gap(hold);
+        }
+        losses
+    }
+
+    /// A hold after an end closes the gap. It has a length only if it was seen how the hold was taken.
+    fn close_gap(&mut self, next: &Hold) {
+        let to = match self.owner(next) {
+            Owner::Live(pod) => Some(pod.view.name.clone()),
+            Owner::Gone { name, .. } => Some(name),
+            Owner::Other | Owner::Unfit => None,
+        };
+        let entry = self.entry();
+        entry.ever_held = true;
+        let Some(end) = entry
+            .last_end
+            .as_mut()
+            .filter(|end| end.open && next.first_seen >= end.at)
+        else {
+            return;
+        };
+        end.open = false;
+        if end.cause.is_loss() {
+            let (gap, when) = (next.first_seen.since(end.at), end.when);
+            incident::close_gap(self.memory, &self.id, when, next.seen_taken.then_some(gap), to);
+        }
+    }
+
+    /// The contract's table of causes: the first line that applies.
+    fn cause(&self, end: &End) -> (Cause, Option<String>, String) {
+        let hold = &end.hold;
+        let (name, pod, gone_since, ours) = match self.owner(hold) {
+            Owner::Live(pod) => (Some(pod.view.name.clone()), Some(pod), None, true),
+            Owner::Gone { name, since, pod } => (Some(name), pod, since, true),
+            Owner::Other | Owner::Unfit => (None, None, None, false),
+        };
+        if !end.watched {
+            return (Cause::Unexplained, name, String::new());
+        }
+        let Some(deadline) = hold
+            .deadline
+            .filter(|deadline| end.ended + hold.uncertainty >= *deadline && !end.shortened)
+        else {
+            return (Cause::Released, name, String::new());
+        };
+        let Some(pod) = pod else {
+            let detail = if ours { "its pod is gone" } else { "" };
+            let cause = if ours { Cause::HolderGone } else { Cause::Expired };
+            return (cause, name, detail.to_owned());
+        };
+        let renewed = hold.last_renewed.unwrap_or(hold.first_seen);
+        let broke = pod.lock_container(self.container()).last_break();
+        let broke = broke.is_some_and(|at| at > renewed) || self.told_broken(&pod.view.name, hold);
+        let gone = gone_since.is_some_and(|since| since <= deadline);
+        if gone || broke {
+            return (
+                Cause::HolderGone,
+                name,
+                how_it_ended(pod, self.container(), renewed),
+            );
+        }
+        let runs = pod.not_live_since(self.container()).is_none();
+        let detail = if runs {
+            "its container still runs and may work on beside the new owner"
+        } else {
+            ""
+        };
+        (Cause::Expired, name, detail.to_owned())
+    }
+
+    /// Whether the owner's container broke before this process could see it, as status said, and nothing came since.
+    fn told_broken(&self, pod: &str, hold: &Hold) -> bool {
+        let broken = self.known().and_then(|lock| lock.broken.as_ref());
+        broken.is_some_and(|(name, at)| name == pod && hold.last_renewed.is_none_or(|renewed| renewed <= *at))
+    }
+}
+
+/// How the holder ended. A container's last end may be days old: it counts only if the container doesn't run, or was
+/// seen to restart since the last renewal.
+fn how_it_ended(pod: &PodMemory, container: Option<&str>, renewed: Mono) -> String {
+    let restarted = pod.lock_container(container).restarted;
+    let end = pod
+        .view
+        .lock_container(container)
+        .filter(|container| !container.running || restarted.is_some_and(|at| at > renewed))
+        .and_then(|container| container.last_end.as_ref());
+    match (&pod.view.reason, pod.deleted, end) {
+        (Some(reason), ..) => format!("its pod ended: {reason}"),
+        (None, true, Some(end)) => {
+            format!("its pod was deleted without releasing it (its container ended: {end})")
+        }
+        (None, true, None) => "its pod was deleted without releasing it".to_owned(),
+        (None, false, Some(end)) => format!("its container ended: {end}"),
+        (None, false, None) => "its container ended".to_owned(),
+    }
+}

@@ -1,0 +1,430 @@
+//! The state of one lock, and what is wrong with it. Pure.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Judged, Recheck, Rollout};
+use crate::{
+    api::{
+        spec::{ForeignHolders, Hold as HoldMode},
+        status::{Flag, LockState},
+    },
+    domain::{
+        Now,
+        finding::{Finding, Problem, Unheld, whole_seconds},
+        locks::{Hold, KeySnapshot, KeyState, Mode, Mono},
+        memory::{Cause, GraceClock, LastEnd, LockId, LockMemory, Loss, Memory, PodMemory, Rest, Shown},
+        ownership::has_pod_name_form,
+        workload::{Lock, LockSet, Workload},
+    },
+};
+
+/// When polling, a renewal is noticed this much later than it happened, at worst: an interval and a half.
+const POLL_LAG: Duration = Duration::from_secs(3);
+/// Moments that differ by less are the same moment, measured twice.
+const SAME_MOMENT: SignedDuration = SignedDuration::from_secs(2);
+
+/// Whom a value names.
+pub(super) enum Owner<'m> {
+    /// A pod of this workload that is live.
+    Live(&'m PodMemory),
+    /// A pod of this workload that is not, since when (as far as this process saw it).
+    Gone {
+        name: String,
+        since: Option<Mono>,
+        pod: Option<&'m PodMemory>,
+    },
+    /// Somebody else.
+    Other,
+    /// The value does not fit the pattern.
+    Unfit,
+}
+
+/// One lock with what it is judged by.
+pub(super) struct LockView<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) set: &'a LockSet,
+    pub(super) lock: &'a Lock,
+    pub(super) mode: Mode,
+    pub(super) now: Now,
+    pub(super) memory: &'a mut Memory,
+    pub(super) id: LockId,
+}
+
+impl LockView<'_> {
+    pub(super) fn container(&self) -> Option<&str> {
+        self.set.container.as_deref()
+    }
+
+    pub(super) fn continuous(&self) -> bool {
+        self.set.hold == HoldMode::Continuous
+    }
+
+    pub(super) fn entry(&mut self) -> &mut LockMemory {
+        self.memory.locks.entry(self.id.clone()).or_default()
+    }
+
+    pub(super) fn known(&self) -> Option<&LockMemory> {
+        self.memory.locks.get(&self.id)
+    }
+
+    pub(super) fn wall(&self, at: Mono) -> Timestamp {
+        whole_seconds(self.now.wall_at(at))
+    }
+
+    pub(super) fn owner(&self, hold: &Hold) -> Owner<'_> {
+        let Some(name) = self.set.pattern.owner(&hold.value.0) else {
+            return Owner::Unfit;
+        };
+        let name = name.as_str().to_owned();
+        match self.memory.pods.get(&name) {
+            Some(pod) => match pod.not_live_since(self.container()) {
+                None => Owner::Live(pod),
+                Some(since) => Owner::Gone {
+                    name,
+                    since: Some(since),
+                    pod: Some(pod),
+                },
+            },
+            None if has_pod_name_form(&self.workload.name, &name) => Owner::Gone {
+                name,
+                since: None,
+                pod: None,
+            },
+            None => Owner::Other,
+        }
+    }
+
+    /// Where the spec is silent, a lock's lifetime is the largest that was seen in its set.
+    pub(super) fn learn_ttl(&mut self, snapshot: &KeySnapshot) {
+        let KeyState::Held(Hold {
+            largest_ttl: Some(ttl),
+            ..
+        }) = snapshot.state
+        else {
+            return;
+        };
+        if self.set.ttl.is_none() {
+            // What is left of it is always a little less than what it was.
+            let ttl = Duration::from_secs(ttl.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+            let known = self.memory.ttls.entry(self.id.0.clone()).or_default();
+            *known = (*known).max(ttl);
+        }
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        set: usize,
+        snapshot: &KeySnapshot,
+        rollout: Rollout,
+        place: &str,
+        recheck: &mut Recheck,
+    ) -> (Judged, Option<Finding>) {
+        let mut judged = Judged {
+            set,
+            name: self.lock.name.clone(),
+            state: LockState::Unknown,
+            flags: vec![],
+            pod: None,
+            since: None,
+            frees_at: None,
+            good: false,
+            awaiting: false,
+        };
+        let problem = match &snapshot.state {
+            KeyState::Unknown => None,
+            KeyState::WrongType { since } => {
+                judged.flags.push(Flag::Malformed);
+                self.settle(&mut judged, *since, None);
+                Some(Problem::Malformed {
+                    key: self.lock.key.clone(),
+                    wrong_type: true,
+                })
+            }
+            KeyState::Absent { since } => {
+                judged.state = LockState::Unheld;
+                self.judge_absent(&mut judged, *since, rollout, place, recheck)
+            }
+            KeyState::Held(hold) => self.judge_held(hold, &mut judged, recheck),
+        };
+        if judged.state != LockState::Unheld {
+            let now = self.now.mono;
+            self.entry().grace.run(false, now);
+        }
+        if judged.good {
+            let entry = self.entry();
+            let told = std::mem::take(&mut entry.told.finding);
+            entry.lost = None;
+            entry.overdue = false;
+            entry.grace = GraceClock::default();
+            self.memory.told_verdict &= !told;
+        }
+        let continuous = self.continuous();
+        let entry = self.entry();
+        let told = entry.told.finding;
+        let lost = entry.lost.clone().filter(|_| continuous);
+        if lost.is_some() {
+            judged.flags.insert(0, Flag::Lost);
+        }
+        let finding = lost.map(Problem::Lost).or(problem).map(|problem| Finding {
+            set: self.id.0.clone(),
+            lock: self.id.1.clone(),
+            problem,
+            told,
+        });
+        (judged, finding)
+    }
+
+    /// Moments for people are worked out once: neither a second measurement nor a clock that was set moves them.
+    fn settle(&mut self, judged: &mut Judged, since: Mono, frees_at: Option<Mono>) {
+        let since = self.wall(since);
+        let frees_at = frees_at.map(|at| self.wall(at));
+        let shown = &mut self.entry().shown;
+        let same = shown
+            .take()
+            .filter(|shown| shown.state == judged.state && shown.pod == judged.pod);
+        judged.since = Some(same.as_ref().map_or(since, |same| same.since));
+        judged.frees_at = frees_at.map(|frees_at| {
+            let said = same.and_then(|same| same.frees_at);
+            said.filter(|said| said.duration_since(frees_at).abs() <= SAME_MOMENT)
+                .unwrap_or(frees_at)
+        });
+        *shown = Some(Shown {
+            state: judged.state,
+            pod: judged.pod.clone(),
+            since: judged.since.unwrap_or(since),
+            frees_at: judged.frees_at,
+        });
+    }
+
+    fn judge_absent(
+        &mut self,
+        judged: &mut Judged,
+        since: Mono,
+        rollout: Rollout,
+        place: &str,
+        recheck: &mut Recheck,
+    ) -> Option<Problem> {
+        if !self.continuous() {
+            return None;
+        }
+        self.take_the_rest();
+        let (now, grace) = (self.now.mono, self.set.unheld_grace);
+        let ready = self.memory.present().any(|pod| pod.ready_since.is_some());
+        let counting = ready && rollout.wanted.is_some_and(|wanted| wanted > 0);
+        let entry = self.entry();
+        let history = match &entry.last_end {
+            Some(LastEnd { cause, from, .. }) => match cause {
+                Cause::HolderGone | Cause::Expired => Unheld::RanOut { by: from.clone() },
+                Cause::Released => Unheld::GivenUp { by: from.clone() },
+                Cause::Unexplained => Unheld::Unexplained,
+            },
+            None if entry.ever_held => Unheld::Unexplained,
+            None if entry.told.history => Unheld::Untold,
+            None => Unheld::NeverSeen {
+                place: format!("{place}, key {}", self.lock.key),
+            },
+        };
+        let entry = self.entry();
+        judged.pod = match (&entry.lost, &history) {
+            (Some(loss), _) => loss.from.clone(),
+            (None, Unheld::RanOut { by } | Unheld::GivenUp { by }) => by.clone(),
+            // Whose turn it was is all that status tells of it.
+            (None, Unheld::Untold) => {
+                let shown = entry
+                    .shown
+                    .as_ref()
+                    .filter(|shown| shown.state == LockState::Unheld);
+                shown.and_then(|shown| shown.pod.clone())
+            }
+            (None, Unheld::NeverSeen { .. } | Unheld::Unexplained) => None,
+        };
+        self.settle(judged, since, None);
+        let entry = self.entry();
+        if entry.lost.is_some() {
+            return None;
+        }
+        entry.grace.run(counting, now);
+        let total = entry.grace.total(now);
+        entry.overdue |= total >= grace;
+        if entry.overdue {
+            let since = judged
+                .since
+                .filter(|_| !matches!(history, Unheld::NeverSeen { .. }));
+            return Some(Problem::Unheld { history, since });
+        }
+        judged.awaiting = true;
+        if counting {
+            recheck.at(now + grace.saturating_sub(total));
+        }
+        None
+    }
+
+    /// A lock that had no room in status is taken to be as the last one that had.
+    fn take_the_rest(&mut self) {
+        let Some(rest) = self.memory.told_rest.filter(|_| self.known().is_none()) else {
+            return;
+        };
+        let when = self.now.wall;
+        let entry = self.entry();
+        entry.told.history = true;
+        match rest {
+            Rest::Fine => {}
+            Rest::Unheld => entry.overdue = true,
+            Rest::Lost => entry.lost = Some(Loss::untold(None, whole_seconds(when))),
+        }
+        entry.told.finding = rest != Rest::Fine;
+    }
+
+    fn judge_held(&mut self, hold: &Hold, judged: &mut Judged, recheck: &mut Recheck) -> Option<Problem> {
+        let expected = self.set.foreign_holders == ForeignHolders::Expected;
+        let mut since = hold.first_seen;
+        let mut problem = None;
+        let (mut missing, mut broken) = (None, None);
+        match self.owner(hold) {
+            Owner::Unfit => {
+                judged.state = LockState::Unattributed;
+                judged.flags.push(Flag::Malformed);
+                problem = Some(Problem::Malformed {
+                    key: self.lock.key.clone(),
+                    wrong_type: false,
+                });
+            }
+            Owner::Other => {
+                judged.state = LockState::Foreign;
+                judged.good = expected;
+                problem = (!expected).then_some(Problem::Foreign { ghost: None });
+            }
+            Owner::Live(pod) => {
+                let name = pod.view.name.clone();
+                judged.pod = Some(name.clone());
+                judged.state = LockState::Held;
+                judged.good = true;
+                broken = self.broken_since(pod, hold);
+                if let (Some(at), Some(interval)) = (broken, self.set.renew_interval) {
+                    let silent_at = at + interval;
+                    if self.now.mono > silent_at {
+                        judged.state = LockState::Orphaned;
+                        judged.good = false;
+                        since = since.max(silent_at);
+                        problem = Some(Problem::Orphaned {
+                            pod: name.clone(),
+                            restarted: true,
+                            frees_at: None,
+                        });
+                    } else {
+                        recheck.at(silent_at + Duration::from_millis(1));
+                    }
+                }
+            }
+            Owner::Gone {
+                name, since: seen, ..
+            } => {
+                let gone = self.gone_since(&name, seen);
+                missing = Some((name.clone(), gone));
+                since = since.max(gone);
+                judged.pod = Some(name.clone());
+                if self.renewed_by_a_ghost(&name, hold, gone) {
+                    judged.state = LockState::Foreign;
+                    judged.good = expected;
+                    problem = (!expected).then_some(Problem::Foreign { ghost: Some(name) });
+                } else {
+                    judged.state = LockState::Orphaned;
+                    problem = Some(Problem::Orphaned {
+                        pod: name,
+                        restarted: false,
+                        frees_at: None,
+                    });
+                }
+            }
+        }
+        let orphaned = judged.state == LockState::Orphaned;
+        self.settle(judged, since, hold.deadline.filter(|_| orphaned));
+        let pod = judged.pod.clone().unwrap_or_default();
+        let entry = self.entry();
+        entry.owner_missing = missing;
+        entry.broken = broken.map(|at| (pod, at));
+        if let Some(Problem::Orphaned { frees_at, .. }) = &mut problem {
+            *frees_at = judged.frees_at;
+        }
+        if let Some(deadline) = hold.deadline.filter(|_| orphaned) {
+            // A renewal would prove life, and plain renewals are not announced.
+            recheck.at(deadline);
+        }
+        if orphaned && !self.continuous() && self.set.renew_interval.is_none() {
+            // In a set that neither renews nor must be held, a lock that outlives its owner is how the library works.
+            problem = None;
+        }
+        self.judge_expiry(hold, judged, problem)
+    }
+
+    /// A lock that never expires, where it should. It says nothing about the hands that it is in.
+    fn judge_expiry(
+        &mut self,
+        hold: &Hold,
+        judged: &mut Judged,
+        problem: Option<Problem>,
+    ) -> Option<Problem> {
+        let entry = self.entry();
+        // Status said so, and that takes two answers: the first doesn't take it back.
+        entry.told.no_expiry &= hold.deadline.is_none();
+        if !hold.no_expiry && !entry.told.no_expiry {
+            return problem;
+        }
+        judged.flags.push(Flag::NoExpiry);
+        let finding = self.set.ttl.is_some() || judged.state == LockState::Orphaned;
+        if !finding || matches!(problem, Some(Problem::Malformed { .. })) {
+            return problem;
+        }
+        Some(Problem::NoExpiry {
+            pod: judged.pod.clone(),
+            key: self.lock.key.clone(),
+        })
+    }
+
+    /// Since when the owner, `name`, is not live: as its pod shows it, else since it was first looked for.
+    fn gone_since(&self, name: &str, seen: Option<Mono>) -> Mono {
+        let known = self.known().and_then(|lock| lock.owner_missing.as_ref());
+        let looked_for = known
+            .filter(|(missing, _)| missing == name)
+            .map(|(_, since)| *since);
+        seen.or(looked_for).unwrap_or(self.now.mono)
+    }
+
+    /// Whether the hold was renewed after its owner ceased to be live: its process runs on somewhere. What was noticed
+    /// after the pod's end may have happened before it.
+    fn renewed_by_a_ghost(&self, name: &str, hold: &Hold, gone: Mono) -> bool {
+        let lag = match self.mode {
+            Mode::Tracking => hold.uncertainty,
+            Mode::Polling => hold.uncertainty + POLL_LAG,
+        };
+        let told = self.known().and_then(|lock| lock.told.ghost.as_deref());
+        told == Some(name) || hold.last_renewed.is_some_and(|renewed| renewed > gone + lag)
+    }
+
+    /// Since when the owner's lock container is known to have ended or restarted, with no renewal since. The first
+    /// such moment counts: a container that crashes again and again is not the more alive for it.
+    fn broken_since(&self, pod: &PodMemory, hold: &Hold) -> Option<Mono> {
+        let known = self.known();
+        let before = known.and_then(|lock| lock.broken.as_ref());
+        let before = before
+            .filter(|(name, _)| *name == pod.view.name)
+            .map(|(_, at)| *at);
+        // Status said so, and the lock still frees when status said: nobody renewed it meanwhile.
+        let told = known
+            .filter(|lock| lock.told.orphan.as_ref() == Some(&pod.view.name))
+            .and_then(|lock| lock.shown.as_ref()?.frees_at)
+            .zip(hold.deadline)
+            .is_some_and(|(said, deadline)| said.duration_since(self.wall(deadline)).abs() <= SAME_MOMENT)
+            .then(Mono::default);
+        let seen = pod
+            .lock_container(self.container())
+            .last_break()
+            .filter(|at| *at > hold.last_renewed.unwrap_or(hold.first_seen));
+        before
+            .or(told)
+            .filter(|at| hold.last_renewed.is_none_or(|renewed| renewed <= *at))
+            .or(seen)
+    }
+}
