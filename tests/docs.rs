@@ -37,9 +37,12 @@ static README: LazyLock<String> = LazyLock::new(|| read("README.md"));
 /// The README and every page of `docs/`, by its path.
 static PAGES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     let docs = fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
-    let names = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let pages = docs
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| format!("docs/{}", path.file_name().unwrap().display()));
     std::iter::once("README.md".to_owned())
-        .chain(names.filter(|name| name.ends_with(".md")))
+        .chain(pages)
         .map(|name| {
             let text = read(&name);
             (name, text)
@@ -227,7 +230,7 @@ fn a_wrong_table_is_noticed() {
     let without = |row: &str| {
         let start = format!("| `{row}` |");
         let lines = README.lines().filter(|line| !line.starts_with(&start));
-        lines.map(|line| format!("{line}\n")).collect::<String>()
+        lines.collect::<Vec<_>>().join("\n")
     };
     for type_ in ConditionType::ALL {
         let fault = format!("conditions: {type_} has no row");
