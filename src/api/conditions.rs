@@ -58,7 +58,7 @@ names! {
         Reconciled,
         /// Ready: work is going on.
         Progressing,
-        /// Ready, Stalled: the Deployment is not available.
+        /// Ready: the Deployment is not available.
         DeploymentUnavailable,
         /// Ready: a child could not be written; it is tried again.
         ChildApplyFailed,

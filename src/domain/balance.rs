@@ -18,7 +18,7 @@ use crate::api::{
 };
 
 /// How long a rollout or a missing pod may defer a verdict.
-const SETTLING: Duration = Duration::from_secs(600);
+const SETTLING: Duration = Duration::from_mins(10);
 /// Pods that status names.
 const TOP: usize = 10;
 
@@ -29,6 +29,8 @@ pub struct SetBalance {
     pub set: String,
     /// Reason for the condition: Concentrated, SingleReplica, TooFewLocks, Unattributed, Settling or Balanced.
     pub reason: Reason,
+    /// Whether a pod holds more than its share at this moment.
+    pub over: bool,
     /// The numbers.
     pub numbers: BalanceStatus,
     /// What helps.
@@ -69,7 +71,7 @@ pub fn judge(
     let too_many_unattributed = unattributed * 5 > unattributed + of(LockState::Held);
     let sustained = settings
         .sustained
-        .unwrap_or_else(|| (ttl * 2).clamp(Duration::from_secs(120), SETTLING));
+        .unwrap_or_else(|| (ttl * 2).clamp(Duration::from_mins(2), SETTLING));
     let clocks = memory.balance.entry(set.name.clone()).or_default();
     let unsettled = numbers.pods < 2 || rollout.rolling || rollout.wanted != Some(numbers.pods);
     let reason = if rollout.wanted.is_some_and(|wanted| wanted < 2) {
@@ -103,6 +105,7 @@ pub fn judge(
     SetBalance {
         set: set.name.clone(),
         reason,
+        over: over(&numbers, settings),
         numbers,
         remedy: remedy(set.dialect),
     }

@@ -22,7 +22,7 @@ use crate::{
 /// Entries of `status.recent`.
 const RECENT: usize = 10;
 /// While `LocksHeld` is False, further losses are said this often at most.
-const PAUSE: Duration = Duration::from_secs(300);
+const PAUSE: Duration = Duration::from_mins(5);
 
 /// Writes a loss down in `status.recent` and its set's `lastLoss`.
 pub fn record(memory: &mut Memory, id: &LockId, loss: &Loss) {

@@ -23,7 +23,7 @@ use crate::api::{
 };
 
 /// How long a pod that went is remembered at least: longer than the longest usual hold of a dead pod.
-const POD_KEPT: Duration = Duration::from_secs(600);
+const POD_KEPT: Duration = Duration::from_mins(10);
 
 /// The set's name and the lock's name.
 pub type LockId = (String, String);
@@ -59,6 +59,8 @@ pub struct Memory {
     pub ttls: BTreeMap<String, Duration>,
     /// Whether `LocksHeld` ever had a verdict, since replicas are wanted.
     pub had_verdict: bool,
+    /// Whether the Deployment controller has seen the last template that was written, as far as this process knows.
+    pub template_seen: bool,
     /// When status was written last.
     pub status_written: Option<Mono>,
     /// Events that wait to be posted, in order.

@@ -5,6 +5,7 @@
 mod announce;
 mod bounds;
 mod locks;
+mod progress;
 mod verdict;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -99,13 +100,14 @@ pub(super) fn report(
         &previous,
         memory,
     );
-    verdict::workload(
+    progress::workload(
         &mut said,
         observed,
         decision,
         outcome,
         deployment.as_ref(),
         &previous,
+        memory,
     );
     let conditions = said.into_conditions(&previous.conditions, generation, now.wall);
     outages(memory, &previous, &conditions, now);

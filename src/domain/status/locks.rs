@@ -1,6 +1,9 @@
 //! `status.locks`: counts, rows, sets; and the columns LOCKS and SPREAD. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use super::bounds;
 use crate::{
@@ -300,7 +303,8 @@ pub(super) fn spread(
         .collect::<Vec<_>>()
         .join("-");
     if counts.len() > SPREAD {
-        text.push_str(&format!("+{}", counts.len() - SPREAD));
+        // Writing to a String can't fail.
+        let _ = write!(text, "+{}", counts.len() - SPREAD);
     }
     text
 }

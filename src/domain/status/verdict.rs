@@ -1,6 +1,4 @@
-//! The conditions, each by the contract's section 4. Pure.
-
-use std::fmt::Write as _;
+//! The conditions of store and locks, each by the contract's section 4. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,18 +8,16 @@ use crate::{
     api::{
         CoordinatedWorkloadStatus,
         conditions::{ConditionType, Reason},
-        spec::{Hold, Readiness},
         status::LockState,
     },
     domain::{
-        Decision, Observed,
+        Observed,
         assessment::{Assessment, Sight},
         balance::SetBalance,
-        children::{FailureKind, Outcome},
-        finding::{Finding, summarize, time, with_next_step},
+        finding::{Finding, summarize, time},
         locks::{Mode, Trouble},
         memory::Memory,
-        rollout::{DeploymentView, Phase, pod_trouble},
+        rollout::DeploymentView,
     },
 };
 
@@ -30,11 +26,11 @@ use crate::{
 pub(super) struct Said(Vec<(ConditionType, Verdict)>);
 
 impl Said {
-    fn say(&mut self, type_: ConditionType, verdict: Verdict) {
+    pub(super) fn say(&mut self, type_: ConditionType, verdict: Verdict) {
         self.0.push((type_, verdict));
     }
 
-    fn get(&self, type_: ConditionType) -> Option<&Verdict> {
+    pub(super) fn get(&self, type_: ConditionType) -> Option<&Verdict> {
         self.0
             .iter()
             .find(|(said, _)| *said == type_)
@@ -70,7 +66,7 @@ impl Said {
 }
 
 /// What a condition said before, to be said again.
-fn again(previous: &CoordinatedWorkloadStatus, type_: ConditionType) -> Option<Verdict> {
+pub(super) fn again(previous: &CoordinatedWorkloadStatus, type_: ConditionType) -> Option<Verdict> {
     let before = find(&previous.conditions, type_)?;
     let truth = match before.status.as_str() {
         "True" => Truth::True,
@@ -163,7 +159,7 @@ pub(super) fn locks(
     said.say(ConditionType::LocksHeld, held);
     if workload.locks.iter().any(|set| set.balance.is_some()) {
         let balanced = match &assessment.sight {
-            Sight::Clear { .. } => balanced(&assessment.balance),
+            Sight::Clear { .. } => balanced(&assessment.balance, previous),
             Sight::Pending => again(previous, ConditionType::LocksBalanced).unwrap_or_else(not_observed),
             Sight::Blind { .. } => not_observed(),
         };
@@ -194,17 +190,17 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
         .map(|lock| lock.name.as_str())
         .collect();
     if !awaiting.is_empty() && !memory.had_verdict {
-        let mut message = format!(
-            "No holder yet, within the grace: {}",
-            awaiting[..awaiting.len().min(3)].join(", ")
-        );
-        if awaiting.len() > 3 {
-            let _ = write!(message, " and {} more", awaiting.len() - 3);
-        }
-        return Verdict::new(Truth::Unknown, Reason::AwaitingHolder, message + ".");
+        let message = format!("No holder yet, within the grace: {}.", short_list(&awaiting));
+        return Verdict::new(Truth::Unknown, Reason::AwaitingHolder, message);
     }
     memory.had_verdict = true;
     memory.told_verdict = false;
+    if !awaiting.is_empty() {
+        let names = short_list(&awaiting);
+        let message =
+            format!("Nothing is wrong; {names} has no holder at the moment, for less than its grace.");
+        return Verdict::new(Truth::True, Reason::AllHeld, message);
+    }
     if assessment
         .locks
         .iter()
@@ -220,7 +216,16 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
     )
 }
 
-fn balanced(sets: &[SetBalance]) -> Verdict {
+/// The first three, and how many more.
+fn short_list(names: &[&str]) -> String {
+    let list = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(3) {
+        0 => list,
+        more => format!("{list} and {more} more"),
+    }
+}
+
+fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdict {
     let order = [
         Reason::Concentrated,
         Reason::SingleReplica,
@@ -237,6 +242,16 @@ fn balanced(sets: &[SetBalance]) -> Verdict {
     };
     let numbers = &set.numbers;
     match set.reason {
+        // While it settles or calms down, today's numbers don't explain the verdict that stands.
+        Reason::Concentrated if !set.over && was(previous, Reason::Concentrated) => {
+            again(previous, ConditionType::LocksBalanced).unwrap_or_else(|| {
+                Verdict::new(
+                    Truth::False,
+                    set.reason,
+                    format!("One pod held too many locks of set {}.", set.set),
+                )
+            })
+        }
         Reason::Concentrated => {
             let holder = numbers.top.first().map_or("one pod", |top| top.pod.as_str());
             Verdict::new(
@@ -278,6 +293,11 @@ fn balanced(sets: &[SetBalance]) -> Verdict {
         ),
         _ => Verdict::new(Truth::True, set.reason, "No pod holds more than its share."),
     }
+}
+
+fn was(previous: &CoordinatedWorkloadStatus, reason: Reason) -> bool {
+    find(&previous.conditions, ConditionType::LocksBalanced)
+        .is_some_and(|condition| condition.reason == reason.as_str())
 }
 
 fn unreachable(trouble: Trouble, since: Timestamp, place: &str) -> Verdict {
@@ -350,240 +370,6 @@ fn unreachable(trouble: Trouble, since: Timestamp, place: &str) -> Verdict {
             time(since)
         ),
     )
-}
-
-/// Ready, Reconciling, Stalled, Suspended, Available.
-pub(super) fn workload(
-    said: &mut Said,
-    observed: &Observed<'_>,
-    decision: &Decision,
-    outcome: Option<&Outcome>,
-    deployment: Option<&DeploymentView>,
-    previous: &CoordinatedWorkloadStatus,
-) {
-    let trouble = pod_trouble(observed.pods);
-    let available = available(deployment, trouble.as_deref());
-    let unavailable = available.truth != Truth::True;
-    let available_message = available.message.clone();
-    said.say(ConditionType::Available, available);
-
-    let suspended = observed.workload.as_ref().is_ok_and(|workload| workload.suspend);
-    if suspended {
-        let message = "spec.suspend is true: Lockstep observes and reports, and changes nothing.";
-        said.say(
-            ConditionType::Suspended,
-            Verdict::new(Truth::True, Reason::SuspendedByUser, message),
-        );
-    }
-    let (stalled, reconciling) = progress(observed, outcome, deployment, previous, trouble.as_deref());
-    let ready = if let Some(stalled) = &stalled {
-        Verdict::new(Truth::False, stalled.reason, stalled.message.clone())
-    } else if suspended
-        && decision
-            .children
-            .as_ref()
-            .is_some_and(|(_, plan)| !plan.is_empty())
-    {
-        let message =
-            "Suspended while the children differ from the spec; set spec.suspend to false to apply it.";
-        Verdict::new(Truth::False, Reason::SuspendedWithChanges, message)
-    } else if let Some(reconciling) = &reconciling {
-        let retrying = reconciling.reason == Reason::Retrying;
-        let reason = if retrying {
-            Reason::ChildApplyFailed
-        } else {
-            Reason::Progressing
-        };
-        Verdict::new(Truth::False, reason, reconciling.message.clone())
-    } else if unavailable {
-        Verdict::new(Truth::False, Reason::DeploymentUnavailable, available_message)
-    } else if let Some(locks) = required_locks(said, observed, decision, previous) {
-        locks
-    } else {
-        let message =
-            "The spec runs: every child is as intended, and the Deployment has rolled out and is available.";
-        Verdict::new(Truth::True, Reason::Reconciled, message)
-    };
-    said.say(ConditionType::Ready, ready);
-    if let Some(stalled) = stalled {
-        said.say(ConditionType::Stalled, stalled);
-    } else if let Some(reconciling) = reconciling {
-        said.say(ConditionType::Reconciling, reconciling);
-    }
-}
-
-/// Stalled and Reconciling; never both.
-fn progress(
-    observed: &Observed<'_>,
-    outcome: Option<&Outcome>,
-    deployment: Option<&DeploymentView>,
-    previous: &CoordinatedWorkloadStatus,
-    trouble: Option<&str>,
-) -> (Option<Verdict>, Option<Verdict>) {
-    if let Err(problems) = observed.workload {
-        let list: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let next = "Next: correct the spec; nothing was changed meanwhile.";
-        let message = with_next_step(&format!("{}.", list.join("; ")), next);
-        return (
-            Some(Verdict::new(Truth::True, Reason::InvalidSpec, message)),
-            None,
-        );
-    }
-    if let Some(failure) = outcome.and_then(Outcome::first_failure) {
-        let reason = failure_reason(failure.kind);
-        let message = format!("{} {}", failure.child.kind(), failure.message);
-        let verdict = Verdict::new(Truth::True, reason, message);
-        return if failure.kind.is_retried() {
-            (None, Some(verdict))
-        } else {
-            (Some(verdict), None)
-        };
-    }
-    if let Some(waiting) = outcome.and_then(|outcome| outcome.waiting.first()) {
-        return (
-            None,
-            Some(Verdict::new(
-                Truth::True,
-                Reason::NewGeneration,
-                format!("Waiting: {waiting}."),
-            )),
-        );
-    }
-    let rolling = |message: &str| (None, Some(Verdict::new(Truth::True, Reason::RollingOut, message)));
-    let Some(deployment) = deployment else {
-        if observed.workload.as_ref().is_ok_and(|workload| workload.suspend) {
-            return (None, None);
-        }
-        return (
-            None,
-            Some(Verdict::new(
-                Truth::True,
-                Reason::NewGeneration,
-                "The children are being created.",
-            )),
-        );
-    };
-    // Scaling, too, is unseen by the Deployment controller for a moment; it is no rollout.
-    // What is unavailable or lacks a lock may be scaled, too: only Reconciling and Stalled tell of a rollout.
-    let settled = find(&previous.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.observed_generation == observed.resource.metadata.generation)
-        && find(&previous.conditions, ConditionType::Reconciling).is_none()
-        && find(&previous.conditions, ConditionType::Stalled).is_none();
-    let wrote = outcome
-        .and_then(|outcome| outcome.children.deployment.as_ref())
-        .is_some_and(|applied| applied.live.is_some());
-    match &deployment.phase {
-        Phase::Complete => (None, None),
-        Phase::Unobserved if settled && !wrote => (None, None),
-        Phase::Unobserved => rolling("The Deployment controller has not seen the latest change yet."),
-        Phase::Rolling => match trouble {
-            Some(trouble) => rolling(&format!(
-                "The Deployment rolls out the current template; {trouble}."
-            )),
-            None => rolling("The Deployment rolls out the current template."),
-        },
-        Phase::Stuck(words) => {
-            let trouble = trouble.map_or_else(String::new, |trouble| format!(" ({trouble})"));
-            let message =
-                format!("{words}{trouble} Next: correct the template, or see kubectl describe pods.");
-            (
-                Some(Verdict::new(
-                    Truth::True,
-                    Reason::ProgressDeadlineExceeded,
-                    message,
-                )),
-                None,
-            )
-        }
-    }
-}
-
-fn failure_reason(kind: FailureKind) -> Reason {
-    match kind {
-        FailureKind::NameConflict => Reason::NameConflict,
-        FailureKind::OwnershipLost => Reason::OwnershipLost,
-        FailureKind::InvalidPodTemplate => Reason::InvalidPodTemplate,
-        FailureKind::InvalidSpec => Reason::InvalidSpec,
-        FailureKind::ImmutableField => Reason::ImmutableField,
-        FailureKind::Forbidden => Reason::Forbidden,
-        FailureKind::AdmissionDenied => Reason::AdmissionDenied,
-        FailureKind::ObjectTooLarge => Reason::ObjectTooLarge,
-        FailureKind::Retry(_) => Reason::Retrying,
-    }
-}
-
-fn available(deployment: Option<&DeploymentView>, trouble: Option<&str>) -> Verdict {
-    match deployment.map(|deployment| (deployment.wanted, &deployment.availability)) {
-        Some((0, _)) => Verdict::new(Truth::True, Reason::NoReplicasWanted, "No replicas are wanted."),
-        Some((_, Some((true, _)))) => Verdict::new(
-            Truth::True,
-            Reason::MinimumReplicasAvailable,
-            "The Deployment has its minimum of available pods.",
-        ),
-        Some((_, Some((false, words)))) => {
-            let message = trouble.map_or_else(|| words.clone(), |trouble| format!("{words} {trouble}."));
-            Verdict::new(Truth::False, Reason::MinimumReplicasUnavailable, message)
-        }
-        Some((_, None)) | None => Verdict::new(
-            Truth::Unknown,
-            Reason::Pending,
-            "The Deployment has not said yet whether it is available.",
-        ),
-    }
-}
-
-/// False by a set with `readiness: Required`, if one is unheld or unobserved.
-fn required_locks(
-    said: &Said,
-    observed: &Observed<'_>,
-    decision: &Decision,
-    previous: &CoordinatedWorkloadStatus,
-) -> Option<Verdict> {
-    let workload = observed.workload.as_ref().ok()?;
-    let required = |index: usize| {
-        workload
-            .locks
-            .get(index)
-            .is_some_and(|set| set.readiness == Readiness::Required)
-    };
-    // An Intermittent lock without a holder is one without work.
-    let must_be_held = |index: usize| {
-        workload
-            .locks
-            .get(index)
-            .is_some_and(|set| set.hold == Hold::Continuous)
-    };
-    if !(0..workload.locks.len()).any(required)
-        || said.get(ConditionType::LocksHeld)?.reason == Reason::NoReplicasWanted
-    {
-        return None;
-    }
-    let not_observed = "A set with readiness: Required is not observed; see StoreReachable.";
-    // What was said of another spec says nothing of the locks of this one.
-    let same_generation =
-        previous.observed_generation == observed.resource.metadata.generation.unwrap_or_default();
-    match decision.assessment.sight {
-        Sight::Clear { .. } => {
-            let bad = decision
-                .assessment
-                .locks
-                .iter()
-                .find(|lock| required(lock.set) && !lock.good && must_be_held(lock.set))?;
-            let message = format!(
-                "{} of a set with readiness: Required is not in good hands; see LocksHeld.",
-                bad.name
-            );
-            Some(Verdict::new(Truth::False, Reason::LocksNotHeld, message))
-        }
-        Sight::Pending => match again(previous, ConditionType::Ready).filter(|_| same_generation) {
-            Some(before) if [Reason::LocksNotHeld, Reason::LocksNotObserved].contains(&before.reason) => {
-                Some(before)
-            }
-            Some(before) if before.reason == Reason::Reconciled => None,
-            Some(_) | None => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),
-        },
-        Sight::Blind { .. } => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),
-    }
 }
 
 /// The STATUS column: Ready's reason if it isn't, else the first that is False, else Reconciled.

@@ -1,0 +1,301 @@
+//! The workload's conditions: Ready, Reconciling, Stalled, Suspended, Available. Pure.
+
+use super::{
+    Truth, Verdict, find,
+    verdict::{Said, again},
+};
+use crate::{
+    api::{
+        CoordinatedWorkloadStatus,
+        conditions::{ConditionType, Reason},
+        spec::{Hold, Readiness},
+    },
+    domain::{
+        Decision, Observed,
+        assessment::Sight,
+        children::{Action, FailureKind, Outcome, RetryCause},
+        finding::with_next_step,
+        memory::Memory,
+        rollout::{DeploymentView, Phase, pod_trouble},
+    },
+};
+
+/// Says them all; those of the locks must have been said before.
+pub(super) fn workload(
+    said: &mut Said,
+    observed: &Observed<'_>,
+    decision: &Decision,
+    outcome: Option<&Outcome>,
+    deployment: Option<&DeploymentView>,
+    previous: &CoordinatedWorkloadStatus,
+    memory: &mut Memory,
+) {
+    let trouble = pod_trouble(observed.pods);
+    let available = available(deployment, trouble.as_deref());
+    let unavailable = available.truth != Truth::True;
+    let available_message = available.message.clone();
+    said.say(ConditionType::Available, available);
+
+    let suspended = observed.workload.as_ref().is_ok_and(|workload| workload.suspend);
+    if suspended {
+        let message = "spec.suspend is true: Lockstep observes and reports, and changes nothing.";
+        said.say(
+            ConditionType::Suspended,
+            Verdict::new(Truth::True, Reason::SuspendedByUser, message),
+        );
+    }
+    let rollout = rollout(outcome, deployment, previous, trouble.as_deref(), memory);
+    let (stalled, reconciling) = match trouble_of_spec(observed, outcome) {
+        Some(trouble) => trouble.split(),
+        None => rollout.map_or((None, None), Progress::split),
+    };
+    let ready = if let Some(stalled) = &stalled {
+        Verdict::new(Truth::False, stalled.reason, stalled.message.clone())
+    } else if suspended
+        && decision
+            .children
+            .as_ref()
+            .is_some_and(|(_, plan)| !plan.is_empty())
+    {
+        let message =
+            "Suspended while the children differ from the spec; set spec.suspend to false to apply it.";
+        Verdict::new(Truth::False, Reason::SuspendedWithChanges, message)
+    } else if let Some(reconciling) = &reconciling {
+        let retrying = reconciling.reason == Reason::Retrying;
+        let reason = if retrying {
+            Reason::ChildApplyFailed
+        } else {
+            Reason::Progressing
+        };
+        Verdict::new(Truth::False, reason, reconciling.message.clone())
+    } else if unavailable {
+        Verdict::new(Truth::False, Reason::DeploymentUnavailable, available_message)
+    } else if let Some(locks) = required_locks(said, observed, decision, previous) {
+        locks
+    } else {
+        let message =
+            "The spec runs: every child is as intended, and the Deployment has rolled out and is available.";
+        Verdict::new(Truth::True, Reason::Reconciled, message)
+    };
+    said.say(ConditionType::Ready, ready);
+    if let Some(stalled) = stalled {
+        said.say(ConditionType::Stalled, stalled);
+    } else if let Some(reconciling) = reconciling {
+        said.say(ConditionType::Reconciling, reconciling);
+    }
+}
+
+/// Stalled and Reconciling; never both.
+/// Why a resource is not at rest.
+enum Progress {
+    /// Waiting will not help.
+    Stalled(Verdict),
+    /// Work is going on.
+    Reconciling(Verdict),
+}
+
+impl Progress {
+    fn stalled(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Stalled(Verdict::new(Truth::True, reason, message))
+    }
+
+    fn reconciling(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Reconciling(Verdict::new(Truth::True, reason, message))
+    }
+
+    /// As the conditions Stalled and Reconciling, which are never there together.
+    fn split(self) -> (Option<Verdict>, Option<Verdict>) {
+        match self {
+            Self::Stalled(verdict) => (Some(verdict), None),
+            Self::Reconciling(verdict) => (None, Some(verdict)),
+        }
+    }
+}
+
+/// What keeps the children from being as the spec wants them.
+fn trouble_of_spec(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Option<Progress> {
+    if let Err(problems) = observed.workload {
+        let list: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let next = "Next: correct the spec; nothing was changed meanwhile.";
+        let message = with_next_step(&format!("{}.", list.join("; ")), next);
+        return Some(Progress::stalled(Reason::InvalidSpec, message));
+    }
+    let outcome = outcome?;
+    if let Some(failure) = outcome.first_failure() {
+        let words = failure.message.trim_end_matches('.');
+        let text = format!("{}: {words}.", failure.child.kind());
+        let message = with_next_step(&text, next_step(failure.kind));
+        let reason = failure_reason(failure.kind);
+        return Some(if failure.kind.is_retried() {
+            Progress::reconciling(reason, message)
+        } else {
+            Progress::stalled(reason, message)
+        });
+    }
+    let waiting = outcome.waiting.first()?;
+    Some(Progress::reconciling(
+        Reason::NewGeneration,
+        format!("Waiting: {waiting}."),
+    ))
+}
+
+/// Where the Deployment's rollout stands; `None`: at its end.
+fn rollout(
+    outcome: Option<&Outcome>,
+    deployment: Option<&DeploymentView>,
+    previous: &CoordinatedWorkloadStatus,
+    trouble: Option<&str>,
+    memory: &mut Memory,
+) -> Option<Progress> {
+    let rolling = |message: String| Some(Progress::reconciling(Reason::RollingOut, message));
+    let Some(deployment) = deployment else {
+        let tried = outcome.is_some();
+        return tried
+            .then(|| Progress::reconciling(Reason::NewGeneration, "The children are being created."));
+    };
+    let wrote = outcome.and_then(|outcome| outcome.children.deployment.as_ref());
+    match wrote.map(|applied| &applied.action) {
+        Some(Action::Created | Action::Updated { .. }) => memory.template_seen = false,
+        Some(Action::None) | None => {}
+    }
+    // Scaling, too, is unseen by the Deployment controller for a moment, and it is no rollout: one begins with a write
+    // of ours, or was under way when this process began.
+    let under_way = find(&previous.conditions, ConditionType::Ready).is_none()
+        || find(&previous.conditions, ConditionType::Reconciling).is_some()
+        || find(&previous.conditions, ConditionType::Stalled).is_some();
+    match &deployment.phase {
+        Phase::Unobserved if memory.template_seen && !under_way => return None,
+        Phase::Unobserved => {
+            return rolling("The Deployment controller has not seen the latest change yet.".into());
+        }
+        Phase::Complete | Phase::Rolling | Phase::Stuck(_) => memory.template_seen = true,
+    }
+    match (&deployment.phase, trouble) {
+        (Phase::Complete | Phase::Unobserved, _) => None,
+        (Phase::Rolling, Some(trouble)) => rolling(format!(
+            "The Deployment rolls out the current template; {trouble}."
+        )),
+        (Phase::Rolling, None) => rolling("The Deployment rolls out the current template.".into()),
+        (Phase::Stuck(words), trouble) => {
+            let trouble = trouble.map_or_else(String::new, |trouble| format!(" ({trouble})"));
+            let message = with_next_step(
+                &format!("{words}{trouble}"),
+                "Next: correct the template, or see kubectl describe pods.",
+            );
+            Some(Progress::stalled(Reason::ProgressDeadlineExceeded, message))
+        }
+    }
+}
+
+/// What to do about a child that can't be written.
+fn next_step(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::NameConflict => {
+            "Lockstep did not make it and leaves it alone. Next: delete or rename that object, or give this resource \
+             another name."
+        }
+        FailureKind::OwnershipLost => {
+            "Next: put the owner reference back, or delete the object; it is made anew."
+        }
+        FailureKind::InvalidPodTemplate => "Next: correct spec.template by these words.",
+        FailureKind::InvalidSpec => "Next: correct the section of this object in the spec by these words.",
+        FailureKind::ImmutableField => "Next: take the change back, or delete the object; it is made anew.",
+        FailureKind::Forbidden => "Next: grant the operator this permission.",
+        FailureKind::AdmissionDenied => {
+            "Next: change the template, or ask the owner of the policy or webhook."
+        }
+        FailureKind::ObjectTooLarge => "Next: shorten the template; long values belong in a ConfigMap.",
+        FailureKind::Retry(RetryCause::Quota) => {
+            "It is tried again, after 5 min at the latest. Next: make room in the quota."
+        }
+        FailureKind::Retry(_) => "It is tried again, after 5 min at the latest.",
+    }
+}
+
+fn failure_reason(kind: FailureKind) -> Reason {
+    match kind {
+        FailureKind::NameConflict => Reason::NameConflict,
+        FailureKind::OwnershipLost => Reason::OwnershipLost,
+        FailureKind::InvalidPodTemplate => Reason::InvalidPodTemplate,
+        FailureKind::InvalidSpec => Reason::InvalidSpec,
+        FailureKind::ImmutableField => Reason::ImmutableField,
+        FailureKind::Forbidden => Reason::Forbidden,
+        FailureKind::AdmissionDenied => Reason::AdmissionDenied,
+        FailureKind::ObjectTooLarge => Reason::ObjectTooLarge,
+        FailureKind::Retry(_) => Reason::Retrying,
+    }
+}
+
+fn available(deployment: Option<&DeploymentView>, trouble: Option<&str>) -> Verdict {
+    match deployment.map(|deployment| (deployment.wanted, &deployment.availability)) {
+        Some((0, _)) => Verdict::new(Truth::True, Reason::NoReplicasWanted, "No replicas are wanted."),
+        Some((_, Some((true, _)))) => Verdict::new(
+            Truth::True,
+            Reason::MinimumReplicasAvailable,
+            "The Deployment has its minimum of available pods.",
+        ),
+        Some((_, Some((false, words)))) => {
+            let message = trouble.map_or_else(|| words.clone(), |trouble| format!("{words} {trouble}."));
+            Verdict::new(Truth::False, Reason::MinimumReplicasUnavailable, message)
+        }
+        Some((_, None)) | None => Verdict::new(
+            Truth::Unknown,
+            Reason::Pending,
+            "The Deployment has not said yet whether it is available.",
+        ),
+    }
+}
+
+/// False by a set with `readiness: Required`, if one is unheld or unobserved.
+fn required_locks(
+    said: &Said,
+    observed: &Observed<'_>,
+    decision: &Decision,
+    previous: &CoordinatedWorkloadStatus,
+) -> Option<Verdict> {
+    let workload = observed.workload.as_ref().ok()?;
+    let required = |index: usize| {
+        workload
+            .locks
+            .get(index)
+            .is_some_and(|set| set.readiness == Readiness::Required)
+    };
+    // An Intermittent lock without a holder is one without work.
+    let must_be_held = |index: usize| {
+        workload
+            .locks
+            .get(index)
+            .is_some_and(|set| set.hold == Hold::Continuous)
+    };
+    if !(0..workload.locks.len()).any(required)
+        || said.get(ConditionType::LocksHeld)?.reason == Reason::NoReplicasWanted
+    {
+        return None;
+    }
+    let not_observed = "A set with readiness: Required is not observed; see StoreReachable.";
+    // What was said of another spec says nothing of the locks of this one.
+    let same_generation =
+        previous.observed_generation == observed.resource.metadata.generation.unwrap_or_default();
+    match decision.assessment.sight {
+        Sight::Clear { .. } => {
+            let bad = decision
+                .assessment
+                .locks
+                .iter()
+                .find(|lock| required(lock.set) && !lock.good && must_be_held(lock.set))?;
+            let message = format!(
+                "{} of a set with readiness: Required is not in good hands; see LocksHeld.",
+                bad.name
+            );
+            Some(Verdict::new(Truth::False, Reason::LocksNotHeld, message))
+        }
+        Sight::Pending => match again(previous, ConditionType::Ready).filter(|_| same_generation) {
+            Some(before) if [Reason::LocksNotHeld, Reason::LocksNotObserved].contains(&before.reason) => {
+                Some(before)
+            }
+            Some(before) if before.reason == Reason::Reconciled => None,
+            Some(_) | None => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),
+        },
+        Sight::Blind { .. } => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),
+    }
+}
