@@ -26,12 +26,13 @@ pub(crate) fn check_free(address: SocketAddr) -> Result<(), Error> {
     })
 }
 
-/// Whether a server died of a port that somebody else took first.
+/// Whether a server died of a port that somebody else took first, or was not even started for that.
 pub(crate) fn was_taken(error: &Error) -> bool {
-    let Error::Ended { log, .. } = error else {
-        return false;
-    };
-    log.contains("ddress already in use")
+    match error {
+        Error::Ended { log, .. } => log.contains("ddress already in use"),
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::AddrInUse,
+        _ => false,
+    }
 }
 
 /// Starts a server on free ports, with other ports if somebody else took one in between.
