@@ -1,0 +1,256 @@
+//! The operator ends without warning after its k-th request, for every k of a resource's life: the next one makes the
+//! same of it, and says nothing twice.
+//!
+//! The controller runs within the test, behind a layer that carries the k-th request out, lets nothing come back, and
+//! sends nothing more; then it is dropped. To the apiserver that is SIGKILL. Watches don't count: they change nothing.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+
+use futures::{StreamExt as _, stream};
+use lockstep::observer::{EndpointRules, Settings};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::audit;
+use super::faults::{Fault, Faults};
+use super::place::{History, PATIENCE, Place, QUIET, Seen, config, eventually, spec};
+
+/// Lives at a time.
+const LIVES: usize = 14;
+/// The lists with which an operator begins: four kinds of children, pods, resources.
+const LISTS: usize = 6;
+
+const KINDS: [&str; 4] = [
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+];
+
+/// A controller that ends when it is crashed.
+async fn controller(place: &Place, faults: &Faults) -> impl Future<Output = ()> + Send + 'static {
+    let client = faults.client(config(&place.kubeconfig).await);
+    let settings = Settings {
+        cluster_domain: "cluster.local".into(),
+        dns_server: None,
+        in_cluster: false,
+        rules: EndpointRules::default(),
+    };
+    let run = lockstep::controller::run(
+        client,
+        "test".into(),
+        settings,
+        Some(place.namespace.clone()),
+        pending(),
+    );
+    let faults = faults.clone();
+    async move {
+        tokio::select! {
+            ended = run => panic!("the controller ended: {ended:?}"),
+            () = faults.crashed() => {}
+        }
+    }
+}
+
+/// All children; a change of each; then all but the Deployment turned off.
+fn stages() -> [Value; 3] {
+    let mut created = spec(2);
+    created["autoscaling"] = json!({ "minReplicas": 2, "maxReplicas": 4 });
+    let mut changed = created.clone();
+    changed["template"]["spec"]["containers"][0]["env"]
+        .as_array_mut()
+        .unwrap()
+        .remove(0);
+    changed["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 9090 }]);
+    changed["autoscaling"]["maxReplicas"] = json!(5);
+    changed["disruptionBudget"] = json!({ "minAvailable": 1 });
+    let mut off = changed.clone();
+    off.as_object_mut().unwrap().remove("autoscaling");
+    off["replicas"] = json!(3);
+    off["disruptionBudget"] = json!({ "enabled": false });
+    off["networkPolicy"] = json!({ "enabled": false });
+    [created, changed, off]
+}
+
+/// What a life comes to.
+#[derive(Debug, PartialEq)]
+struct End {
+    /// After each stage: every child's spec and the fields that are ours.
+    children: Vec<Vec<Option<Value>>>,
+    /// Conditions after the last stage.
+    conditions: Vec<String>,
+    /// Creations and deletions that the apiserver carried out, by kind.
+    made: BTreeMap<String, usize>,
+    /// Events by reason and note.
+    said: BTreeMap<String, usize>,
+}
+
+async fn child(place: &Place, kind: &str) -> Option<Value> {
+    let object = place.child(kind, "web").await?;
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let mut ours: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry["manager"].as_str().unwrap().starts_with("lockstep"))
+        .map(|entry| json!([entry["manager"], entry["operation"], entry["fieldsV1"]["f:spec"]]))
+        .collect();
+    ours.sort_by_key(ToString::to_string);
+    Some(json!({ "spec": object["spec"], "ours": ours }))
+}
+
+async fn end(place: &Place, history: &History, children: Vec<Vec<Option<Value>>>) -> End {
+    let last = history.all().pop().unwrap();
+    let types = ["Ready", "Reconciling", "Stalled", "Available"];
+    let mut made = BTreeMap::new();
+    for request in audit::requests(&place.user(), 0) {
+        if ["create", "delete"].contains(&request.verb.as_str())
+            && request.code < 300
+            && request.resource != "events"
+        {
+            *made
+                .entry(format!("{} {}", request.verb, request.resource))
+                .or_default() += 1;
+        }
+    }
+    let mut said = BTreeMap::new();
+    for event in place.events("web").await {
+        *said
+            .entry(format!("{}: {}", event.reason, event.note))
+            .or_default() += 1;
+    }
+    End {
+        children,
+        conditions: types
+            .map(|type_| format!("{type_}={}", last.says(type_)))
+            .to_vec(),
+        made,
+        said,
+    }
+}
+
+/// A life whose first operator ends as `faults` say.
+async fn live(namespace: &str, faults: Faults) -> End {
+    let place = Place::new(namespace).await;
+    let history = place.follow("web");
+    let mut controllers = JoinSet::new();
+    let first = controller(&place, &faults).await;
+    let next = controller(&place, &Faults::none()).await;
+    controllers.spawn(async move {
+        first.await;
+        next.await;
+    });
+    let mut children = Vec::new();
+    for stage in stages() {
+        // So that what is written, and so said, does not depend on chance.
+        history.rests().await;
+        let generation = place.apply("web", &stage).await.metadata.generation;
+        history
+            .first(0, "this generation runs", |seen| {
+                seen.is_ready() && seen.resource.metadata.generation == generation
+            })
+            .await;
+        let mut state = Vec::new();
+        for kind in KINDS {
+            state.push(child(&place, kind).await);
+        }
+        children.push(state);
+    }
+    end(&place, &history, children).await
+}
+
+pub(crate) async fn killed_after_any_request_of_a_life_it_comes_to_the_same() {
+    let counted = Faults::none();
+    let wanted = live("kill-none", counted.clone()).await;
+    let count = counted.count();
+    println!("a life takes {count} requests beside watches: {:?}", wanted.made);
+    println!("and says: {:#?}", wanted.said);
+    let missing = std::sync::Mutex::new(BTreeMap::<String, usize>::new());
+    stream::iter(LISTS + 1..=count)
+        .for_each_concurrent(LIVES, async |k| {
+            let faults = Faults::at(k, Fault::Crash);
+            let mut came = live(&format!("kill-{k}"), faults.clone()).await;
+            if faults.count() < k {
+                println!("killed after request {k}: there was none");
+            }
+            for (event, count) in &wanted.said {
+                let came = came.said.insert(event.clone(), *count).unwrap_or(0);
+                assert!(came <= *count, "killed after request {k}, it says twice: {event}");
+                if came < *count {
+                    *missing.lock().unwrap().entry(event.clone()).or_default() += 1;
+                }
+            }
+            assert_eq!(came, wanted, "killed after request {k}");
+        })
+        .await;
+    println!(
+        "never said, by the number of lives: {:#?}",
+        missing.lock().unwrap()
+    );
+}
+
+pub(crate) async fn killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same() {
+    const RESOURCES: usize = 50;
+    const POINTS: usize = 20;
+    let place = Place::new("kill-fifty").await;
+    let name = |number| format!("web-{number}");
+    let busy = QUIET.write().await;
+    let mut autoscaled = spec(1);
+    autoscaled["autoscaling"] = json!({ "minReplicas": 1, "maxReplicas": 2 });
+    for number in 0..RESOURCES {
+        place.apply(&name(number), &autoscaled).await;
+    }
+    // Of eleven requests for each resource, up to sixteen are on their way at a time, and all of those are carried out.
+    for point in 0..POINTS {
+        let faults = Faults::at(LISTS + 1 + point * 7 % 10, Fault::Crash);
+        let controller = controller(&place, &faults).await;
+        let ended = tokio::time::timeout(PATIENCE, controller).await;
+        assert!(ended.is_ok(), "after {point} ends there was nothing left to do");
+    }
+    let before = audit::requests(&place.user(), 0);
+    let writes = before.iter().filter(|request| request.is_write()).count();
+    println!("the first reconcile of {RESOURCES} was ended {POINTS} times in its first {writes} writes");
+    let mut last = JoinSet::new();
+    last.spawn(controller(&place, &Faults::none()).await);
+    let mut template = None;
+    for number in 0..RESOURCES {
+        let name = name(number);
+        eventually(&format!("{name} runs"), async || {
+            let seen = Seen {
+                at: jiff::Timestamp::UNIX_EPOCH,
+                resource: place.get(&name).await,
+            };
+            seen.is_ready().then_some(())
+        })
+        .await;
+        let events = place.events(&name).await;
+        let created = events
+            .iter()
+            .filter(|event| event.reason == "ChildCreated")
+            .count();
+        assert!(created <= KINDS.len(), "{events:#?}");
+        let mut specs = Vec::new();
+        for kind in KINDS {
+            let child = place.child(kind, &name).await;
+            specs.push(child.map(|child| child["spec"].to_string().replace(&format!("\"{name}\""), "NAME")));
+        }
+        assert_eq!(template.get_or_insert_with(|| specs.clone()), &specs, "{name}");
+    }
+    drop(busy);
+    let requests = audit::requests(&place.user(), 0);
+    for resource in [
+        "deployments",
+        "horizontalpodautoscalers",
+        "poddisruptionbudgets",
+        "networkpolicies",
+    ] {
+        let of = |verb: &str| {
+            requests
+                .iter()
+                .filter(|request| request.verb == verb && request.resource == resource && request.code < 300)
+                .count()
+        };
+        // Whose answer nobody waited for, the apiserver counts as failed, done or not.
+        assert!(of("create") <= RESOURCES, "{resource}");
+        assert_eq!((of("patch"), of("delete")), (0, 0), "{resource}");
+    }
+}

@@ -1,0 +1,77 @@
+//! The operator as its users meet it: the program `lockstep run`, a real apiserver with its controllers, KWOK's pods, a
+//! real Redis; and what `kubectl` shows of it. One control plane for the run; each test has its own namespace, operator
+//! (with the documented rights and no more) and Redis. They wait far more than they compute, so that more of them run at
+//! a time than there are cores: hence a `main` of its own, with the command line of every other test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "test helpers fail by panicking; measured figures are printed"
+)]
+
+mod audit;
+mod balance;
+mod children;
+#[expect(dead_code, reason = "the control-plane tests use more of it")]
+#[path = "../control_plane/faults.rs"]
+mod faults;
+mod handover;
+mod kill;
+mod locks;
+mod loss;
+mod manifest;
+mod names;
+mod operator;
+mod place;
+mod rest;
+mod states;
+mod store;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Tests at a time.
+const THREADS: usize = 6;
+
+/// `module::test` as a test of that name.
+macro_rules! tests {
+    ($($module:ident::$name:ident),+ $(,)?) => {
+        vec![$(
+            Trial::test(concat!(stringify!($module), "::", stringify!($name)), || {
+                tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .enable_all()
+                    .build()?
+                    .block_on($module::$name());
+                Ok(())
+            })
+        ),+]
+    };
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    // The longest first.
+    let tests = tests![
+        rest::two_hundred_resources_at_rest_cost_watches_only_and_a_restart_writes_nothing,
+        kill::killed_after_any_request_of_a_life_it_comes_to_the_same,
+        names::a_short_name_is_the_redis_of_the_resources_own_namespace,
+        loss::a_restarted_container_orphans_its_lock_and_loses_it_when_the_key_expires,
+        loss::a_pod_that_went_with_two_locks_is_one_incident_until_both_are_taken_again,
+        loss::a_live_pod_that_stops_renewing_loses_its_lock_as_expired,
+        store::away_for_longer_than_the_ttl_is_an_outage_and_no_loss,
+        store::away_shortly_and_back_empty_is_unexplained_and_said_to_nobody,
+        store::a_store_that_hangs_while_its_locks_live_on_lost_nothing,
+        states::every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict,
+        handover::a_rolling_update_of_workers_that_release_warns_nobody,
+        kill::killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same,
+        balance::four_locks_on_one_of_three_pods_are_concentrated_until_they_are_spread,
+        children::a_deployment_that_lockstep_did_not_make_is_left_alone_and_said,
+        children::a_variable_removed_as_the_first_change_goes_and_replicas_stay,
+        manifest::a_manifest_becomes_four_children_and_kubectl_shows_the_truth,
+        manifest::a_field_that_is_not_supported_yet_stalls_and_creates_nothing_until_it_is_corrected,
+    ];
+    libtest_mimic::run(&arguments, tests).exit();
+}
