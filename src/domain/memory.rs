@@ -59,8 +59,8 @@ pub struct Memory {
     pub ttls: BTreeMap<String, Duration>,
     /// Whether `LocksHeld` ever had a verdict, since replicas are wanted.
     pub had_verdict: bool,
-    /// Whether the Deployment controller has seen the last template that was written, as far as this process knows.
-    pub template_seen: bool,
+    /// How far the template got that was written last.
+    pub template: TemplateProgress,
     /// When status was written last.
     pub status_written: Option<Mono>,
     /// Events that wait to be posted, in order.
@@ -69,6 +69,18 @@ pub struct Memory {
     pub recent: Vec<status::Incident>,
     /// Each set's `lastLoss`, as it should be.
     pub last_loss: BTreeMap<String, status::LastLoss>,
+}
+
+/// How far a template got, as far as this process knows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TemplateProgress {
+    /// Neither was it written by this process, nor was the Deployment looked at when its controller was done with it.
+    #[default]
+    Unknown,
+    /// This process wrote it, and the Deployment controller has not seen it yet.
+    Written,
+    /// The Deployment controller has seen it.
+    Seen,
 }
 
 /// A pod of this workload.

@@ -30,14 +30,8 @@ pub(super) fn announce_children(outcome: &Outcome, workload: &str, outbox: &mut 
         let Some(applied) = applied else { continue };
         let kind = kind.kind();
         match &applied.action {
-            Action::None => {}
-            Action::Created => {
-                say(
-                    EventReason::ChildCreated,
-                    applied.uid.clone(),
-                    format!("Created {kind} {workload}."),
-                );
-            }
+            // Creations are announced with the status that lists them first: so a crash in between loses none.
+            Action::None | Action::Created => {}
             Action::Updated { correction: None, .. } => {
                 let key = format!("{} {}", applied.uid, applied.hash);
                 say(

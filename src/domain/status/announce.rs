@@ -34,6 +34,15 @@ pub fn announce(
         };
         speaker.transition(type_, condition, findings, memory);
     }
+    let known = |uid: &str| previous.children.iter().any(|child| child.uid == uid);
+    for child in next.children.iter().filter(|child| !known(&child.uid)) {
+        memory.outbox.push(Announcement {
+            reason: EventReason::ChildCreated,
+            key: child.uid.clone(),
+            note: format!("Created {} {}.", child.kind, child.name),
+            pod: None,
+        });
+    }
     let now = |type_| find(&next.conditions, type_);
     let before = |type_| find(&previous.conditions, type_);
     let was_rolling = before(ConditionType::Reconciling).is_some_and(|was| is(was, Reason::RollingOut));

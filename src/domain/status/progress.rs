@@ -15,7 +15,7 @@ use crate::{
         assessment::Sight,
         children::{Action, FailureKind, Outcome, RetryCause},
         finding::with_next_step,
-        memory::Memory,
+        memory::{Memory, TemplateProgress},
         rollout::{DeploymentView, Phase, pod_trouble},
     },
 };
@@ -44,7 +44,15 @@ pub(super) fn workload(
             Verdict::new(Truth::True, Reason::SuspendedByUser, message),
         );
     }
-    let rollout = rollout(outcome, deployment, previous, trouble.as_deref(), memory);
+    let generation = observed.resource.metadata.generation.unwrap_or_default();
+    let rollout = rollout(
+        outcome,
+        deployment,
+        previous,
+        generation,
+        trouble.as_deref(),
+        memory,
+    );
     let (stalled, reconciling) = match trouble_of_spec(observed, outcome) {
         Some(trouble) => trouble.split(),
         None => rollout.map_or((None, None), Progress::split),
@@ -144,6 +152,7 @@ fn rollout(
     outcome: Option<&Outcome>,
     deployment: Option<&DeploymentView>,
     previous: &CoordinatedWorkloadStatus,
+    generation: i64,
     trouble: Option<&str>,
     memory: &mut Memory,
 ) -> Option<Progress> {
@@ -155,7 +164,7 @@ fn rollout(
     };
     let wrote = outcome.and_then(|outcome| outcome.children.deployment.as_ref());
     match wrote.map(|applied| &applied.action) {
-        Some(Action::Created | Action::Updated { .. }) => memory.template_seen = false,
+        Some(Action::Created | Action::Updated { .. }) => memory.template = TemplateProgress::Written,
         Some(Action::None) | None => {}
     }
     // Scaling, too, is unseen by the Deployment controller for a moment, and it is no rollout: one begins with a write
@@ -163,12 +172,16 @@ fn rollout(
     let under_way = find(&previous.conditions, ConditionType::Ready).is_none()
         || find(&previous.conditions, ConditionType::Reconciling).is_some()
         || find(&previous.conditions, ConditionType::Stalled).is_some();
-    match &deployment.phase {
-        Phase::Unobserved if memory.template_seen && !under_way => return None,
-        Phase::Unobserved => {
-            return rolling("The Deployment controller has not seen the latest change yet.".into());
+    let unseen = "The Deployment controller has not seen the latest change yet.";
+    match (&deployment.phase, memory.template) {
+        (Phase::Unobserved, TemplateProgress::Written) => return rolling(unseen.into()),
+        (Phase::Unobserved, _) if under_way => return rolling(unseen.into()),
+        // A process before this one may have written a template and died, or only scaled: the controller will tell.
+        (Phase::Unobserved, TemplateProgress::Unknown) if previous.observed_generation != generation => {
+            return Some(Progress::reconciling(Reason::NewGeneration, unseen));
         }
-        Phase::Complete | Phase::Rolling | Phase::Stuck(_) => memory.template_seen = true,
+        (Phase::Unobserved, TemplateProgress::Unknown | TemplateProgress::Seen) => return None,
+        (Phase::Complete | Phase::Rolling | Phase::Stuck(_), _) => memory.template = TemplateProgress::Seen,
     }
     match (&deployment.phase, trouble) {
         (Phase::Complete | Phase::Unobserved, _) => None,
