@@ -43,10 +43,10 @@ pub fn announce(
             pod: None,
         });
     }
-    let now = |type_| find(&next.conditions, type_);
+    let after = |type_| find(&next.conditions, type_);
     let before = |type_| find(&previous.conditions, type_);
     let was_rolling = before(ConditionType::Reconciling).is_some_and(|was| is(was, Reason::RollingOut));
-    if was_rolling && now(ConditionType::Reconciling).is_none() && now(ConditionType::Stalled).is_none() {
+    if was_rolling && after(ConditionType::Reconciling).is_none() && after(ConditionType::Stalled).is_none() {
         let note = "The Deployment runs the current template.";
         speaker.say(
             EventReason::RolloutComplete,
@@ -55,7 +55,7 @@ pub fn announce(
             memory,
         );
     }
-    if let (Some(suspended), None) = (before(ConditionType::Suspended), now(ConditionType::Suspended)) {
+    if let (Some(suspended), None) = (before(ConditionType::Suspended), after(ConditionType::Suspended)) {
         let note = "Lockstep works on this resource again.";
         speaker.say(EventReason::Resumed, Some(suspended), note, memory);
     }
@@ -65,7 +65,7 @@ pub fn announce(
             .filter(|finding| matches!(finding.problem, Problem::Lost(_) | Problem::Unheld { .. }));
         incident.locks.extend(joined.map(id));
     }
-    if now(ConditionType::LocksHeld).is_some_and(|held| held.status == "True") {
+    if after(ConditionType::LocksHeld).is_some_and(|held| held.status == "True") {
         memory.said.clear();
         let was = before(ConditionType::LocksHeld).filter(|was| was.status != "True");
         incident::recover(memory, was.map(|was| was.last_transition_time.0));
