@@ -9,12 +9,14 @@ use std::future::pending;
 
 use futures::{StreamExt as _, stream};
 use lockstep::observer::{EndpointRules, Settings};
+use lockstep_cluster::{Redis, RedisOptions};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::audit;
 use super::faults::{Fault, Faults};
-use super::place::{History, PATIENCE, Place, QUIET, Seen, config, eventually, spec};
+use super::locks::{Holders, key, redis};
+use super::place::{History, PATIENCE, Place, QUIET, Seen, config, eventually, spec, spec_with_locks};
 
 /// Lives at a time.
 const LIVES: usize = 14;
@@ -98,8 +100,25 @@ async fn child(place: &Place, kind: &str) -> Option<Value> {
     Some(json!({ "spec": object["spec"], "ours": ours }))
 }
 
+/// How often status said that a rollout is under way, and then that nothing is.
+fn rollouts(history: &History) -> usize {
+    let seen = history.all();
+    let mut steps = seen.iter().zip(seen.iter().skip(1));
+    let ended = |(before, after): &(&Seen, &Seen)| {
+        before.says("Reconciling") == "True/RollingOut"
+            && after.says("Reconciling").is_empty()
+            && after.says("Stalled").is_empty()
+    };
+    steps.by_ref().filter(ended).count()
+}
+
 async fn end(place: &Place, history: &History, children: Vec<Vec<Option<Value>>>) -> End {
     let last = history.all().pop().unwrap();
+    assert_eq!(
+        place.count("web", "RolloutComplete").await,
+        rollouts(history),
+        "each rollout that was in status is said to be complete, once"
+    );
     let types = ["Ready", "Reconciling", "Stalled", "Available"];
     let mut made = BTreeMap::new();
     for request in audit::requests(&place.user(), 0) {
@@ -193,6 +212,105 @@ pub(crate) async fn killed_after_any_request_of_a_life_it_comes_to_the_same() {
         "never said, by the number of lives: {:#?}",
         missing.lock().unwrap()
     );
+}
+
+/// What was said and shown of one lost lock.
+#[derive(Debug, Default, PartialEq)]
+struct Loss {
+    /// Events about locks, by reason.
+    said: BTreeMap<String, usize>,
+    /// Verdicts on the locks, in order, each once in a row.
+    shown: Vec<String>,
+    /// Causes in `status.recent`.
+    recent: Vec<String>,
+}
+
+/// A lock is held, orphaned, lost and taken again, while the first operator ends as `faults` say.
+async fn lose(namespace: &str, faults: Faults, redis: &Redis, holders: &Holders) -> Loss {
+    let place = Place::new(namespace).await;
+    let history = place.follow("web");
+    let mut controllers = JoinSet::new();
+    let first = controller(&place, &faults).await;
+    let next = controller(&place, &Faults::none()).await;
+    controllers.spawn(async move {
+        first.await;
+        next.await;
+    });
+    let lock = format!("{namespace}:a");
+    place
+        .apply("web", &spec_with_locks(2, &redis.url(), &[&lock]))
+        .await;
+    let pods = place.ready_pods("web", 2).await;
+    let held = |seen: &Seen| seen.says("LocksHeld") == "True/AllHeld" && seen.row(&lock)["state"] == "Held";
+    holders.take(&lock, &pods[0]).await;
+    history.first(0, "the lock is held", held).await;
+    history.rests().await;
+    holders.abandon(&lock).await;
+    place.delete_pod(&pods[0]).await;
+    eventually("the lock expires", async || {
+        let left: i64 = holders.run(&["PTTL", &key(&lock)]).await;
+        (left < 0).then_some(())
+    })
+    .await;
+    history.rests().await;
+    let mark = history.mark();
+    let pods = place.ready_pods("web", 2).await;
+    holders.take(&lock, &pods[1]).await;
+    history.first(mark, "the lock is held again", held).await;
+    history.rests().await;
+
+    let mut loss = Loss::default();
+    for event in place.events("web").await {
+        if event.reason.starts_with("Lock") {
+            *loss.said.entry(event.reason).or_default() += 1;
+        }
+    }
+    loss.shown = history.all().iter().map(|seen| seen.says("LocksHeld")).collect();
+    loss.shown.dedup();
+    let last = history.all().pop().unwrap().status();
+    let recent = last["recent"].as_array().into_iter().flatten();
+    loss.recent = recent
+        .map(|entry| entry["cause"].as_str().unwrap().to_owned())
+        .collect();
+    loss
+}
+
+pub(crate) async fn killed_after_any_request_around_a_loss_it_says_what_it_showed_and_nothing_twice() {
+    let redis = redis(RedisOptions::default()).await;
+    let holders = Holders::of(&redis).await;
+    let counted = Faults::none();
+    let whole = lose("lose-none", counted.clone(), &redis, &holders).await;
+    println!(
+        "undisturbed, a lost lock takes {} requests: {whole:?}",
+        counted.count()
+    );
+    let once = |reason: &str| (reason.to_owned(), 1);
+    let wanted = ["LocksOrphaned", "LocksLost", "LocksRecovered"].map(once);
+    assert_eq!(whole.said, BTreeMap::from(wanted));
+    assert_eq!(whole.recent, ["HolderGone"]);
+    stream::iter(LISTS + 1..=counted.count())
+        .for_each_concurrent(LIVES, async |k| {
+            let faults = Faults::at(k, Fault::Crash);
+            let loss = lose(&format!("lose-{k}"), faults, &redis, &holders).await;
+            if loss != whole {
+                println!("killed after request {k}: {loss:?}");
+            }
+            let said = |reason: &str| loss.said.get(reason).copied().unwrap_or_default();
+            for reason in ["LocksOrphaned", "LocksLost", "LocksRecovered"] {
+                assert!(said(reason) <= 1, "killed after request {k}: {loss:?}");
+            }
+            let shown = |verdict: &str| loss.shown.iter().any(|shown| shown == verdict);
+            if shown("False/LocksLost") {
+                assert_eq!(said("LocksLost"), 1, "killed after request {k}: {loss:?}");
+                assert_eq!(said("LocksRecovered"), 1, "killed after request {k}: {loss:?}");
+                assert_eq!(loss.recent, ["HolderGone"], "killed after request {k}: {loss:?}");
+            }
+            if shown("False/OrphanedOwner") {
+                assert_eq!(said("LocksOrphaned"), 1, "killed after request {k}: {loss:?}");
+            }
+            assert_eq!(loss.shown.last().map(String::as_str), Some("True/AllHeld"));
+        })
+        .await;
 }
 
 pub(crate) async fn killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same() {

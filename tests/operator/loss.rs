@@ -30,10 +30,10 @@ impl Workload {
         let holders = Holders::of(&redis).await;
         holders.crowd(CROWD).await;
         let operator = operator(&place, &[]).await;
+        let history = place.follow("web");
         place
             .apply("web", &spec_with_locks(3, &redis.url(), &LOCKS))
             .await;
-        let history = place.follow("web");
         let pods = place.ready_pods("web", 3).await;
         for (lock, pod) in LOCKS.iter().zip([0, 0, 1, 2]) {
             holders.take(lock, &pods[pod]).await;
@@ -78,6 +78,23 @@ impl Workload {
             "{row}"
         );
         lost
+    }
+
+    /// Every write of status changed something.
+    async fn wrote_changes_only(&self) {
+        self.history.rests().await;
+        let requests = super::audit::requests(&self.place.user(), 0);
+        let written = requests
+            .iter()
+            .filter(|request| request.resource == "coordinatedworkloads/status" && request.code == 200)
+            .count();
+        let all = self.history.all();
+        // The first was the resource without a status.
+        assert_eq!(written, all.len() - 1, "writes, and what they changed");
+        for (before, after) in all.iter().skip(1).zip(all.iter().skip(2)) {
+            let apart = after.at.as_millisecond() - before.at.as_millisecond();
+            assert!(apart > 1700, "two writes {apart} ms apart");
+        }
     }
 
     /// Posted before status was written, so it is there.
@@ -139,6 +156,7 @@ pub(crate) async fn a_restarted_container_orphans_its_lock_and_loses_it_when_the
     assert_eq!(good.status()["summary"]["locks"], "4/4");
     workload.said_once("LocksLost").await;
     workload.said_once("LocksRecovered").await;
+    workload.wrote_changes_only().await;
 }
 
 pub(crate) async fn a_pod_that_went_with_two_locks_is_one_incident_until_both_are_taken_again() {
@@ -211,6 +229,7 @@ pub(crate) async fn a_pod_that_went_with_two_locks_is_one_incident_until_both_ar
             "the gap is closed: {entry}"
         );
     }
+    workload.wrote_changes_only().await;
 }
 
 pub(crate) async fn a_live_pod_that_stops_renewing_loses_its_lock_as_expired() {

@@ -57,6 +57,7 @@ fn main() {
     let tests = tests![
         rest::two_hundred_resources_at_rest_cost_watches_only_and_a_restart_writes_nothing,
         kill::killed_after_any_request_of_a_life_it_comes_to_the_same,
+        kill::killed_after_any_request_around_a_loss_it_says_what_it_showed_and_nothing_twice,
         names::a_short_name_is_the_redis_of_the_resources_own_namespace,
         loss::a_restarted_container_orphans_its_lock_and_loses_it_when_the_key_expires,
         loss::a_pod_that_went_with_two_locks_is_one_incident_until_both_are_taken_again,
