@@ -11,6 +11,7 @@ pub mod balance;
 pub mod children;
 pub mod finding;
 pub mod incident;
+pub mod judgement;
 pub mod locks;
 pub mod memory;
 pub mod ownership;
@@ -113,12 +114,11 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
         .map(DeploymentView::of)
         .map(|deployment| deployment.rollout())
         .unwrap_or_default();
-    let assessment = match observed.workload {
-        Ok(workload) => assess(workload, observed.store, rollout, memory, now),
-        Err(_) => {
-            memory.interrupt(now.mono);
-            Assessment::unjudged()
-        }
+    let assessment = if let Ok(workload) = observed.workload {
+        assess(workload, observed.store, rollout, memory, now)
+    } else {
+        memory.interrupt(now.mono);
+        Assessment::unjudged()
     };
     Decision { children, assessment }
 }

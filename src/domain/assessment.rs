@@ -7,20 +7,16 @@ mod lock;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::Timestamp;
-
 use self::lock::LockView;
-
 use super::{
-    Now,
-    balance::{self, SetBalance},
+    Now, balance,
     finding::{Finding, whole_seconds},
     incident,
-    locks::{KeyState, Link, Mode, Mono, Observation, Trouble},
-    memory::{LockId, Loss, Memory, StoreMemory},
+    judgement::{Judged, Recheck, Rollout, SetBalance, Sight},
+    locks::{KeyState, Link, Mono, Observation, Trouble},
+    memory::{Memory, StoreMemory},
     workload::Workload,
 };
-use crate::api::status::{Flag, LockState};
 
 /// After a start, how long the first complete read may take before that is said.
 const FIRST_READ: Duration = Duration::from_secs(30);
@@ -36,50 +32,6 @@ pub struct StoreView {
     pub identity: u64,
     /// What the observer knows, or why it could not even be asked.
     pub seen: Result<Observation, Trouble>,
-}
-
-/// Whether there is something to judge by.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sight {
-    /// Complete and fresh.
-    Clear {
-        /// How changes are learned.
-        mode: Mode,
-        /// The server's version.
-        version: Option<String>,
-    },
-    /// Not complete, but not for so long that it is said: what status says stays.
-    Pending,
-    /// Not complete for too long.
-    Blind {
-        /// Why.
-        trouble: Trouble,
-        /// Since when.
-        since: Timestamp,
-    },
-}
-
-/// A lock and what is concluded of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
-    /// Index of its set in the workload.
-    pub set: usize,
-    /// Its name.
-    pub name: String,
-    /// Its state.
-    pub state: LockState,
-    /// Its flags.
-    pub flags: Vec<Flag>,
-    /// The pod that holds or held it.
-    pub pod: Option<String>,
-    /// Since when, for people.
-    pub since: Option<Timestamp>,
-    /// When it becomes free by itself (Orphaned).
-    pub frees_at: Option<Timestamp>,
-    /// Whether it counts as in good hands.
-    pub good: bool,
-    /// Without a holder, within its grace.
-    pub awaiting: bool,
 }
 
 /// What is concluded of the store and the locks.
@@ -109,15 +61,6 @@ impl Assessment {
             recheck_at: None,
         }
     }
-}
-
-/// The Deployment's part in the verdict.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Rollout {
-    /// Wanted replicas; `None`: there is no Deployment of ours.
-    pub wanted: Option<i32>,
-    /// It rolls out a template.
-    pub rolling: bool,
 }
 
 /// Judges the store and the locks.
@@ -192,22 +135,11 @@ pub fn assess(
         .filter_map(|lock| lock.pod.clone())
         .collect();
     memory.forget_pods(&holding, now.mono);
-    incident::say(losses, &assessment, memory, now);
+    incident::say(losses, &assessment.locks, memory, now);
     incident::recheck(memory, &mut recheck);
     assessment.findings.sort_by_key(Finding::rank);
     assessment.recheck_at = recheck.0;
     assessment
-}
-
-/// The earliest moment at which something must be looked at again.
-#[derive(Debug, Default)]
-pub struct Recheck(pub Option<Mono>);
-
-impl Recheck {
-    /// Looks again at `at`, or earlier.
-    pub fn at(&mut self, at: Mono) {
-        self.0 = Some(self.0.map_or(at, |earlier| earlier.min(at)));
-    }
 }
 
 fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Recheck) -> Sight {
@@ -281,14 +213,4 @@ fn advance_cursor(memory: &mut Memory, identity: u64, observation: &Observation)
     };
     memory.cursor = Some((identity, last.max(from)));
     from
-}
-
-/// A loss that was just seen.
-pub struct NewLoss {
-    /// The lock.
-    pub id: LockId,
-    /// Whether the lock must be held at all times.
-    pub continuous: bool,
-    /// The loss.
-    pub loss: Loss,
 }

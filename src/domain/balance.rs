@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Now,
-    assessment::{Judged, Recheck, Rollout},
+    judgement::{Judged, Recheck, Rollout, SetBalance},
     memory::{BalanceMemory, Memory},
     workload::{Balance, LockSet},
 };
@@ -21,21 +21,6 @@ use crate::api::{
 const SETTLING: Duration = Duration::from_mins(10);
 /// Pods that status names.
 const TOP: usize = 10;
-
-/// The balance of one set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SetBalance {
-    /// Name of the set.
-    pub set: String,
-    /// Reason for the condition: Concentrated, SingleReplica, TooFewLocks, Unattributed, Settling or Balanced.
-    pub reason: Reason,
-    /// Whether a pod holds more than its share at this moment.
-    pub over: bool,
-    /// The numbers.
-    pub numbers: BalanceStatus,
-    /// What helps.
-    pub remedy: &'static str,
-}
 
 /// Judges the balance of `set` from its judged locks; `ttl` is the given or learned lifetime of its locks.
 #[expect(clippy::too_many_arguments, reason = "one call, from the assessment")]

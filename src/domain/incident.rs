@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{
     Now,
-    assessment::{Assessment, NewLoss, Recheck},
     finding::{Finding, Problem, bounded, time, with_next_step},
+    judgement::{Judged, NewLoss, Recheck},
     memory::{Announcement, Incident, LockId, Loss, Memory},
 };
 use crate::{
@@ -82,7 +82,7 @@ pub fn close_gap(
 }
 
 /// Opens or continues an incident by these losses, and announces what is to be said of them.
-pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, now: Now) {
+pub fn say(losses: Vec<NewLoss>, judged: &[Judged], memory: &mut Memory, now: Now) {
     let (continuous, intermittent): (Vec<_>, Vec<_>) = losses.into_iter().partition(|loss| loss.continuous);
     say_intermittent(intermittent, memory, now.mono);
     if let Some(first) = continuous.first() {
@@ -119,15 +119,14 @@ pub fn say(losses: Vec<NewLoss>, assessment: &Assessment, memory: &mut Memory, n
             .map(|(_, loss)| loss.from.clone().unwrap_or_default()),
     );
     let pods = incident.pods.clone();
-    let orphaned = orphaned_too(assessment, &pods);
+    let orphaned = orphaned_too(judged, &pods);
     let note = list(&unsaid) + &orphaned;
     announce_loss(memory, &unsaid, &note);
 }
 
 /// How many more locks of these pods will follow.
-fn orphaned_too(assessment: &Assessment, pods: &BTreeSet<String>) -> String {
-    let orphaned: Vec<_> = assessment
-        .locks
+fn orphaned_too(judged: &[Judged], pods: &BTreeSet<String>) -> String {
+    let orphaned: Vec<_> = judged
         .iter()
         .filter(|lock| {
             lock.state == LockState::Orphaned && lock.pod.as_ref().is_some_and(|pod| pods.contains(pod))

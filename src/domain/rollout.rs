@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    assessment::Rollout,
     children::Live,
+    judgement::Rollout,
     ownership::{ContainerView, PodView},
 };
 

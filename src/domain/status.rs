@@ -12,10 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     Decision, Now, Observed,
-    assessment::Sight,
     children::Outcome,
     finding::{bounded, whole_seconds},
     incident,
+    judgement::Sight,
     locks::Mode,
     memory::Memory,
     rollout::DeploymentView,

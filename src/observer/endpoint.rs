@@ -7,7 +7,6 @@
 mod board;
 
 use std::convert::Infallible;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use super::wire::{Connection, Fault, Identity, Push, Reply};
 use crate::clock;
 use crate::domain::locks::table::Event;
 use crate::domain::locks::{Key, Mode, Mono, Trouble};
+use crate::retry::draw;
 
 /// PING and ROLE this often.
 const BEAT: Duration = Duration::from_secs(2);
@@ -263,9 +263,7 @@ fn backoff(failures: u32) -> Duration {
         .0
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(BACKOFF.1);
-    // Every `RandomState` has other keys: a random number without a dependency.
-    let random = u32::try_from(RandomState::new().hash_one(failures) & 0xffff).unwrap_or_default();
-    full / 2 + (full / 2).saturating_mul(random) / 0x1_0000
+    full / 2 + (full / 2).mul_f64(draw())
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! How holds ended: the contract's table of causes, and the gaps until the next hold. Pure.
 
-use super::{
-    NewLoss,
-    lock::{LockView, Owner},
-};
+use super::lock::{LockView, Owner};
 use crate::domain::{
     incident,
+    judgement::NewLoss,
     locks::{End, Hold, KeySnapshot, KeyState, Mono},
     memory::{Cause, GraceClock, LastEnd, Loss, PodMemory, Told},
 };

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Judged, Recheck, Rollout};
 use crate::{
     api::{
         spec::{ForeignHolders, Hold as HoldMode},
@@ -13,6 +12,7 @@ use crate::{
     domain::{
         Now,
         finding::{Finding, Problem, Unheld, whole_seconds},
+        judgement::{Judged, Recheck, Rollout},
         locks::{Hold, KeySnapshot, KeyState, Mode, Mono},
         memory::{Cause, GraceClock, LastEnd, LockId, LockMemory, Loss, Memory, PodMemory, Rest, Shown},
         ownership::has_pod_name_form,

@@ -87,11 +87,11 @@ impl Memory {
             self.locks.insert(id, lock);
         }
         if status.locks.as_ref().is_some_and(|locks| locks.rows_omitted > 0) {
-            let last = rows
+            let lowest = rows
                 .clone()
                 .last()
                 .and_then(|row| self.locks.get(&(row.set.clone(), row.name.clone())));
-            self.told_rest = last.map(|last| match last {
+            self.told_rest = lowest.map(|lowest| match lowest {
                 LockMemory { lost: Some(_), .. } => Rest::Lost,
                 LockMemory { overdue: true, .. } => Rest::Unheld,
                 LockMemory { .. } => Rest::Fine,

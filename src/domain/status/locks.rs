@@ -14,7 +14,8 @@ use crate::{
         status::{Assumed, Flag, LockState, Locks, Row, SetStatus},
     },
     domain::{
-        assessment::{Assessment, Judged, Sight},
+        assessment::Assessment,
+        judgement::{Judged, Sight},
         memory::Memory,
         workload::{LockSet, Workload},
     },

@@ -12,9 +12,9 @@ use crate::{
     },
     domain::{
         Decision, Observed,
-        assessment::Sight,
         children::{Action, FailureKind, Outcome, RetryCause},
         finding::with_next_step,
+        judgement::Sight,
         memory::{Memory, TemplateProgress},
         rollout::{DeploymentView, Phase, pod_trouble},
     },

@@ -12,9 +12,9 @@ use crate::{
     },
     domain::{
         Observed,
-        assessment::{Assessment, Sight},
-        balance::SetBalance,
+        assessment::Assessment,
         finding::{Finding, summarize, time},
+        judgement::{SetBalance, Sight},
         locks::{Mode, Trouble},
         memory::Memory,
         rollout::DeploymentView,

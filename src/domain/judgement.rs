@@ -1,0 +1,101 @@
+//! The plain values that judging passes around. Pure.
+
+use jiff::Timestamp;
+
+use super::{
+    locks::{Mode, Mono, Trouble},
+    memory::{LockId, Loss},
+};
+use crate::api::{
+    conditions::Reason,
+    status::{BalanceStatus, Flag, LockState},
+};
+
+/// Whether there is something to judge by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sight {
+    /// Complete and fresh.
+    Clear {
+        /// How changes are learned.
+        mode: Mode,
+        /// The server's version.
+        version: Option<String>,
+    },
+    /// Not complete, but not for so long that it is said: what status says stays.
+    Pending,
+    /// Not complete for too long.
+    Blind {
+        /// Why.
+        trouble: Trouble,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// A lock and what is concluded of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Index of its set in the workload.
+    pub set: usize,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: LockState,
+    /// Its flags.
+    pub flags: Vec<Flag>,
+    /// The pod that holds or held it.
+    pub pod: Option<String>,
+    /// Since when, for people.
+    pub since: Option<Timestamp>,
+    /// When it becomes free by itself (Orphaned).
+    pub frees_at: Option<Timestamp>,
+    /// Whether it counts as in good hands.
+    pub good: bool,
+    /// Without a holder, within its grace.
+    pub awaiting: bool,
+}
+
+/// The Deployment's part in the verdict.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rollout {
+    /// Wanted replicas; `None`: there is no Deployment of ours.
+    pub wanted: Option<i32>,
+    /// It rolls out a template.
+    pub rolling: bool,
+}
+
+/// The earliest moment at which something must be looked at again.
+#[derive(Debug, Default)]
+pub struct Recheck(pub Option<Mono>);
+
+impl Recheck {
+    /// Looks again at `at`, or earlier.
+    pub fn at(&mut self, at: Mono) {
+        self.0 = Some(self.0.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// A loss that was just seen.
+pub struct NewLoss {
+    /// The lock.
+    pub id: LockId,
+    /// Whether the lock must be held at all times.
+    pub continuous: bool,
+    /// The loss.
+    pub loss: Loss,
+}
+
+/// The balance of one set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetBalance {
+    /// Name of the set.
+    pub set: String,
+    /// Reason for the condition: Concentrated, SingleReplica, TooFewLocks, Unattributed, Settling or Balanced.
+    pub reason: Reason,
+    /// Whether a pod holds more than its share at this moment.
+    pub over: bool,
+    /// The numbers.
+    pub numbers: BalanceStatus,
+    /// What helps.
+    pub remedy: &'static str,
+}
