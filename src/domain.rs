@@ -16,6 +16,8 @@ pub mod locks;
 pub mod memory;
 pub mod ownership;
 pub mod rollout;
+#[cfg(test)]
+mod simulation;
 pub mod status;
 pub mod workload;
 

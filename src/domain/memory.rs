@@ -53,8 +53,8 @@ pub struct Memory {
     pub before_blindness: BTreeMap<ConditionType, (String, String)>,
     /// Whether the verdict on the locks is still the one of status, whose words can't all be found again.
     pub told_verdict: bool,
-    /// The locks that status had no room for, until the first complete read.
-    pub told_rest: Option<Rest>,
+    /// The last lock that status had room for: so the others are taken to be, until the first complete read.
+    pub told_rest: Option<LockMemory>,
     /// Largest lifetime of a lock seen, by set, where the spec is silent.
     pub ttls: BTreeMap<String, Duration>,
     /// Whether `LocksHeld` ever had a verdict, since replicas are wanted.
@@ -145,23 +145,14 @@ pub struct Told {
     pub finding: bool,
     /// Somebody may have held it before; nothing is known of that.
     pub history: bool,
+    /// Whose it was, if nobody has it.
+    pub before: Option<String>,
     /// The pod under whose name somebody else renews it.
     pub ghost: Option<String>,
     /// The pod that it was an orphan of.
     pub orphan: Option<String>,
     /// It has no expiry.
     pub no_expiry: bool,
-}
-
-/// How the locks are taken to be that had no room in status: as the last one that had.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Rest {
-    /// Nothing is wrong with them.
-    Fine,
-    /// If they have no holder, that was said.
-    Unheld,
-    /// If they have no holder, they were lost.
-    Lost,
 }
 
 /// A lock's row.
@@ -471,7 +462,9 @@ impl PodMemory {
         }
         self.ready_since = match (pod.ready_since, self.ready_since) {
             (None, _) => None,
-            (Some(_), known) => Some(known.unwrap_or(now)),
+            // Another moment than before: it was not Ready in between, though nobody saw that.
+            (since, Some(known)) if since == self.view.ready_since => Some(known),
+            (Some(_), _) => Some(now),
         };
         if pod.finished {
             self.gone.get_or_insert(now);

@@ -14,7 +14,7 @@ use crate::{
         finding::{Finding, Problem, Unheld, whole_seconds},
         judgement::{Judged, Recheck, Rollout},
         locks::{Hold, KeySnapshot, KeyState, Mode, Mono},
-        memory::{Cause, GraceClock, LastEnd, LockId, LockMemory, Loss, Memory, PodMemory, Rest, Shown},
+        memory::{Cause, GraceClock, LastEnd, LockId, LockMemory, Memory, PodMemory, Shown},
         ownership::has_pod_name_form,
         workload::{Lock, LockSet, Workload},
     },
@@ -231,13 +231,7 @@ impl LockView<'_> {
             (Some(loss), _) => loss.from.clone(),
             (None, Unheld::RanOut { by } | Unheld::GivenUp { by }) => by.clone(),
             // Whose turn it was is all that status tells of it.
-            (None, Unheld::Untold) => {
-                let shown = entry
-                    .shown
-                    .as_ref()
-                    .filter(|shown| shown.state == LockState::Unheld);
-                shown.and_then(|shown| shown.pod.clone())
-            }
+            (None, Unheld::Untold) => entry.told.before.clone(),
             (None, Unheld::NeverSeen { .. } | Unheld::Unexplained) => None,
         };
         self.settle(judged, since, None);
@@ -263,18 +257,11 @@ impl LockView<'_> {
 
     /// A lock that had no room in status is taken to be as the last one that had.
     fn take_the_rest(&mut self) {
-        let Some(rest) = self.memory.told_rest.filter(|_| self.known().is_none()) else {
-            return;
-        };
-        let when = self.now.wall;
-        let entry = self.entry();
-        entry.told.history = true;
-        match rest {
-            Rest::Fine => {}
-            Rest::Unheld => entry.overdue = true,
-            Rest::Lost => entry.lost = Some(Loss::untold(None, whole_seconds(when))),
+        if self.known().is_none()
+            && let Some(rest) = self.memory.told_rest.clone()
+        {
+            *self.entry() = rest;
         }
-        entry.told.finding = rest != Rest::Fine;
     }
 
     fn judge_held(&mut self, hold: &Hold, judged: &mut Judged, recheck: &mut Recheck) -> Option<Problem> {
@@ -412,12 +399,16 @@ impl LockView<'_> {
             .filter(|(name, _)| *name == pod.view.name)
             .map(|(_, at)| *at);
         // Status said so, and the lock still frees when status said: nobody renewed it meanwhile.
-        let told = known
-            .filter(|lock| lock.told.orphan.as_ref() == Some(&pod.view.name))
-            .and_then(|lock| lock.shown.as_ref()?.frees_at)
-            .zip(hold.deadline)
-            .is_some_and(|(said, deadline)| said.duration_since(self.wall(deadline)).abs() <= SAME_MOMENT)
-            .then(Mono::default);
+        let orphan = known.filter(|lock| lock.told.orphan.as_ref() == Some(&pod.view.name));
+        let frees_at = orphan.map(|lock| lock.shown.as_ref().and_then(|shown| shown.frees_at));
+        let told = match (frees_at, hold.deadline) {
+            (Some(Some(said)), Some(deadline)) => {
+                said.duration_since(self.wall(deadline)).abs() <= SAME_MOMENT
+            }
+            (Some(None), None) => true,
+            _ => false,
+        };
+        let told = told.then(Mono::default);
         let seen = pod
             .lock_container(self.container())
             .last_break()

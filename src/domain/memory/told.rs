@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{BalanceMemory, Incident, LockMemory, Loss, Memory, Rest, Shown, Told};
+use super::{BalanceMemory, Incident, LockMemory, Loss, Memory, Shown, Told};
 use crate::api::{
     conditions::{ConditionType, EventReason, Reason},
     spec::Duration,
@@ -87,15 +87,9 @@ impl Memory {
             self.locks.insert(id, lock);
         }
         if status.locks.as_ref().is_some_and(|locks| locks.rows_omitted > 0) {
-            let lowest = rows
-                .clone()
-                .last()
-                .and_then(|row| self.locks.get(&(row.set.clone(), row.name.clone())));
-            self.told_rest = lowest.map(|lowest| match lowest {
-                LockMemory { lost: Some(_), .. } => Rest::Lost,
-                LockMemory { overdue: true, .. } => Rest::Unheld,
-                LockMemory { .. } => Rest::Fine,
-            });
+            let lowest = rows.clone().last();
+            self.told_rest =
+                lowest.and_then(|row| self.locks.get(&(row.set.clone(), row.name.clone())).cloned());
         }
         let since_then = |when: Timestamp| told.status == "False" && when >= told.transition;
         let losses = status.recent.iter().filter(|entry| entry.set.is_some());
@@ -164,6 +158,7 @@ fn from_row(row: &Row, status: &CoordinatedWorkloadStatus) -> LockMemory {
         told: Told {
             finding: lost || overdue,
             history: overdue || row.pod.is_some() || row.state == LockState::Unknown,
+            before: row.pod.clone().filter(|_| unheld),
             ghost: row.pod.clone().filter(|_| row.state == LockState::Foreign),
             orphan: row.pod.clone().filter(|_| row.state == LockState::Orphaned),
             no_expiry: row.flags.contains(&Flag::NoExpiry),
