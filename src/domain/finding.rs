@@ -44,10 +44,12 @@ pub enum Problem {
     },
     /// It never expires although it should.
     NoExpiry {
-        /// The pod that holds it.
+        /// The pod that holds or held it.
         pod: Option<String>,
         /// Key in Redis.
         key: String,
+        /// Whether the holder is gone: nobody can take it any more.
+        orphaned: bool,
     },
     /// Somebody else holds it.
     Foreign {
@@ -140,7 +142,7 @@ impl Finding {
                     let _ = write!(text, ": {}", loss.cause);
                 }
                 if !loss.detail.is_empty() {
-                    let _ = write!(text, ", {}", loss.detail);
+                    let _ = write!(text, " ({})", loss.detail);
                 }
                 text
             }
@@ -180,7 +182,21 @@ impl Finding {
             } => {
                 format!("the value at {key} of {lock} does not have the form that the dialect writes")
             }
-            Problem::NoExpiry { pod, key } => {
+            Problem::NoExpiry {
+                pod,
+                key,
+                orphaned: true,
+            } => {
+                format!(
+                    "{lock} still belongs to {}, which is gone, and has no expiry at {key}: nobody can take it",
+                    named(pod.as_ref())
+                )
+            }
+            Problem::NoExpiry {
+                pod,
+                key,
+                orphaned: false,
+            } => {
                 format!(
                     "{lock}, held by {}, has no expiry at {key}: it stays if its holder dies",
                     named(pod.as_ref())
@@ -235,6 +251,10 @@ impl Finding {
             Problem::Malformed { .. } => {
                 "Next: compare dialect, holder pattern and key prefix with what the application writes."
             }
+            Problem::NoExpiry { orphaned: true, .. } => {
+                "Next: make sure that the former holder's process does not run any more, delete the key by hand, and \
+                 make the application set a TTL."
+            }
             Problem::NoExpiry { .. } => {
                 "Next: make the application set a TTL; a holder that dies now blocks the others for ever."
             }
@@ -266,6 +286,10 @@ pub fn summarize(findings: &[&Finding]) -> String {
         .map(|finding| finding.message())
         .collect::<Vec<_>>()
         .join("; ");
+    // A sentence begins with a capital letter, the name of a lock as it is written.
+    if text.starts_with("nobody ") || text.starts_with("the ") {
+        text[..1].make_ascii_uppercase();
+    }
     if same.len() > 3 {
         let _ = write!(text, "; and {} more", same.len() - 3);
     }

@@ -407,9 +407,11 @@ impl World {
             &mut operator.memory,
             self.now(),
         );
-        let stored: CoordinatedWorkloadStatus =
-            serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
-        assert_eq!(stored, status, "what the API stores is what was sent");
+        if self.resource.status.as_ref() != Some(&status) {
+            let stored: CoordinatedWorkloadStatus =
+                serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
+            assert_eq!(stored, status, "what the API stores is what was sent");
+        }
         (decision, status)
     }
 

@@ -367,6 +367,7 @@ impl LockView<'_> {
         Some(Problem::NoExpiry {
             pod: judged.pod.clone(),
             key: self.lock.key.clone(),
+            orphaned: judged.state == LockState::Orphaned,
         })
     }
 

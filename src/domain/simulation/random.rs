@@ -144,7 +144,7 @@ fn check_events(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_status_and_events_keep_the_rules(steps in proptest::collection::vec(step(), 1..60)) {

@@ -93,7 +93,6 @@ pub(super) fn workload(
     }
 }
 
-/// Stalled and Reconciling; never both.
 /// Why a resource is not at rest.
 enum Progress {
     /// Waiting will not help.

@@ -258,13 +258,19 @@ fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdic
                 Truth::False,
                 set.reason,
                 format!(
-                    "{holder} holds {} of {} locks of set {}; on {} pods {} would be its share and {} the most. {}",
+                    "{holder} holds {} of {} locks of set {}; a fair share on {} pods is {}{}; {} of them have none. {}",
                     numbers.max,
                     numbers.locks,
                     set.set,
                     numbers.pods,
                     numbers.ideal,
-                    numbers.limit,
+                    // One pod with everything is too much, whatever the limit.
+                    if numbers.max > numbers.limit {
+                        format!(", {} are still fine", numbers.limit)
+                    } else {
+                        String::new()
+                    },
+                    numbers.idle,
                     set.remedy
                 ),
             )
