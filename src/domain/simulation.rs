@@ -40,7 +40,7 @@ const SECRET: &str = "5ec2e7ab-aaaa-4bbb-8ccc-0123456789ab";
 /// Status is written at most this often.
 const PACE: Duration = Duration::from_secs(2);
 /// An operator starts its clock somewhere.
-const START: Duration = Duration::from_secs(3600);
+const START: Duration = Duration::from_hours(1);
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -181,10 +181,10 @@ impl World {
     fn wall(&self) -> Timestamp {
         // Not a whole second: what is shown must not depend on it.
         let start = Timestamp::from_millisecond(1_800_000_000_900).unwrap();
-        start.checked_add(self.now.0 - START).unwrap()
+        start.checked_add(self.now.0.saturating_sub(START)).unwrap()
     }
 
-    fn now(&self) -> Now {
+    fn moment(&self) -> Now {
         Now {
             mono: self.now,
             wall: self.wall(),
@@ -399,13 +399,13 @@ impl World {
             }],
             ..Outcome::default()
         });
-        let decision = decide(&observed, &mut operator.memory, self.now());
+        let decision = decide(&observed, &mut operator.memory, self.moment());
         let status = report(
             &observed,
             &decision,
             outcome.as_ref(),
             &mut operator.memory,
-            self.now(),
+            self.moment(),
         );
         if self.resource.status.as_ref() != Some(&status) {
             let stored: CoordinatedWorkloadStatus =
@@ -441,6 +441,10 @@ impl World {
                 !event.note.contains(SECRET) && event.note.len() <= 1024,
                 "{event:?}"
             );
+            if event.reason == EventReason::ChildCreated {
+                // This world makes no children, it has them.
+                continue;
+            }
             let name = (event.reason, event.key.clone());
             // A condition that comes and goes while Ready stays False leaves no trace by which to tell its times apart.
             let new = operator.posted.insert(name);

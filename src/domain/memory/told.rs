@@ -74,9 +74,9 @@ impl Memory {
             return;
         };
         let unheld = told.is(Reason::LocksUnheld);
-        let lost = told.is(Reason::LocksLost);
+        let by_loss = told.is(Reason::LocksLost);
         self.had_verdict = told.status != "Unknown";
-        self.told_verdict = lost || unheld;
+        self.told_verdict = by_loss || unheld;
         let rows = status.locks.iter().flat_map(|locks| &locks.rows);
         for row in rows.clone() {
             let lock = from_row(row, status);
@@ -119,7 +119,7 @@ impl Memory {
             incident.pods.extend(loss.from.clone());
             incident.locks.extend(loss.set.clone().zip(loss.lock.clone()));
         }
-        if lost || unheld || !incident.locks.is_empty() {
+        if self.told_verdict || !incident.locks.is_empty() {
             self.incident = Some(incident);
         }
     }

@@ -498,7 +498,11 @@ fn a_loss_made_good_before_it_was_written_is_still_said() {
     let mut world = World::healthy(&one());
     world.data.get_mut(&World::key("x")).unwrap().renewed_next = None;
     let expires = world.data[&World::key("x")].expires.unwrap();
-    world.advance(expires.since(world.now) - Duration::from_millis(1500));
+    world.advance(
+        expires
+            .since(world.now)
+            .saturating_sub(Duration::from_millis(1500)),
+    );
     // Something else is written just before, so that the pace delays what comes.
     world.pod(C).ready_since = None;
     world.advance(Duration::from_millis(1502));
