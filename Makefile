@@ -19,7 +19,7 @@ demo-down: tools ## End what `make demo` left running
 test: tools format lint ## Everything that CI runs: formatting, lints, all tests
 	cargo run --quiet --package lockstep-cluster -- build --profile control-plane
 	cargo run --quiet --package lockstep-cluster -- build --profile node
-	INSTA_UPDATE=no cargo test --workspace
+	INSTA_UPDATE=no cargo test --workspace --no-fail-fast
 
 .PHONY: format
 format: tools

@@ -19,7 +19,7 @@ pub(crate) use live::is_creation_entry;
 pub use outcome::{Action, Applied, Correction, Failure, FailureKind, Outcome, Override, RetryCause};
 pub use plan::{Plan, Reason, Refusal, ReplicasStep, Step, plan, step};
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -283,14 +283,45 @@ fn selector(workload: &Workload) -> Value {
 
 /// 64 bits of SHA-256: it tells one object's successive intents apart, it isn't a defence.
 fn hash(body: &Map<String, Value>) -> String {
-    // serde_json's maps are sorted by key, which makes the text canonical (a test below guards that).
-    let text = serde_json::to_string(body).unwrap_or_default();
+    let mut text = String::new();
+    write_canonical(body, &mut text);
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a String can't fail.
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// JSON with the keys of every object in order. Whether `serde_json` sorts them is for whoever builds to decide: one
+/// crate in the build that wants them as they were written is enough, and every hash would change.
+fn write_canonical(object: &Map<String, Value>, text: &mut String) {
+    let sorted: BTreeMap<&String, &Value> = object.iter().collect();
+    text.push('{');
+    for (key, value) in sorted {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{}:", Value::from(key.as_str()));
+        write_value(value, text);
+        text.push(',');
+    }
+    text.push('}');
+}
+
+fn write_value(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(object) => write_canonical(object, text),
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                write_value(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            let _ = write!(text, "{value}");
+        }
+    }
 }
 
 /// Containers of a pod template: the plain ones, then the init containers.
