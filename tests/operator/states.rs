@@ -55,7 +55,7 @@ pub(crate) async fn every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict
     let message = unheld.message("LocksHeld");
     let place_read = format!("127.0.0.1:{}, database 0, key {}", redis.port(), key("nobody"));
     assert!(
-        message.contains("nobody was seen to hold nobody") && message.contains(&place_read),
+        message.contains("Nobody was seen to hold nobody") && message.contains(&place_read),
         "{message}"
     );
     // In the order of the contract: as the worst is put right, the next is said.
