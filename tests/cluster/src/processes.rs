@@ -134,6 +134,9 @@ struct Process {
     child: Child,
 }
 
+/// A killed process is gone after this long, however busy the machine.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
 impl Process {
     /// The process that does the work.
     fn id(&self) -> Pid {
@@ -306,10 +309,20 @@ impl Supervisor {
         let mut process = self.lock().remove(name).ok_or_else(|| not_running(name))?;
         // An error means that it ended already.
         let _ = process.signal(Signal::KILL);
-        process
-            .child
-            .wait()
-            .while_trying("wait for the end of", Path::new(name))?;
+        let launcher = Pid::from_child(&process.child);
+        wait::until(&format!("the end of {name}"), END_LIMIT, || {
+            let ended = process
+                .child
+                .try_wait()
+                .while_trying("wait for the end of", Path::new(name))?;
+            if ended.is_some() {
+                return Ok(Probe::Ready(()));
+            }
+            // What launched it stops when it sees its child stopped, which may be after the child was continued: then
+            // nobody would ever take note of the end.
+            let _ = rustix::process::kill_process(launcher, Signal::CONT);
+            Ok(Probe::NotYet("it is still there".to_owned()))
+        })?;
         Ok(process.spec)
     }
 
