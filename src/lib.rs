@@ -19,6 +19,12 @@
 //! | [`retry`] | backoff of one object | none |
 //! | [`clock`] | the clocks | clocks |
 //!
+//! Where this departs from the house plan: each child is a room of `domain/children`, planning included; what judging
+//! passes around is `domain/judgement`, so that no module of the core needs one that needs it; what was concluded is
+//! turned into words by `domain/status`, `domain/finding` and `domain/incident`; a simulated world beside the core
+//! (`domain/simulation`, tests only) drives it through stories and random histories. Metrics, health endpoints, leader
+//! election and the `kubectl` plugin are still to come.
+//!
 //! # Invariants, each held by a test
 //!
 //! - `api` and `domain` know no client, task, clock or randomness (`tests/purity.rs`).
