@@ -19,7 +19,7 @@ use lockstep::{
         conditions::{ConditionType, EventReason, Reason},
         crd,
     },
-    domain::workload::{Problem, ProblemKind, parse},
+    domain::workload::{Problem, Workload, parse},
 };
 use regex::Regex;
 use serde_json::{Value, json};
@@ -356,10 +356,10 @@ fn fields_that_are_mentioned_exist() {
     );
 }
 
-// What is refused.
+// What is not supported.
 
 /// A field of the README's table, and a spec and a lock set that use it.
-fn refused() -> Vec<(&'static str, Value, Value)> {
+fn not_supported() -> Vec<(&'static str, Value, Value)> {
     let custom = |holder: &Value| json!({ "dialect": "Custom", "holder": holder });
     let pattern = "(?<owner>.+)";
     let endpoints = json!({ "endpoints": ["a:1", "b:1", "c:1"] });
@@ -370,16 +370,6 @@ fn refused() -> Vec<(&'static str, Value, Value)> {
     };
     let none = || json!({});
     vec![
-        (
-            "spec.service",
-            json!({ "service": { "ports": [{ "port": 80 }] } }),
-            none(),
-        ),
-        (
-            "spec.conflictPolicy",
-            json!({ "conflictPolicy": "Adopt" }),
-            none(),
-        ),
         (
             "spec.redis.url",
             redis("url", json!("rediss://redis:6380")),
@@ -435,14 +425,14 @@ fn merged(mut base: Value, change: &Value) -> Value {
     base
 }
 
-fn problems(resource: Value) -> Vec<Problem> {
+fn parsed(resource: Value) -> Result<Workload, Vec<Problem>> {
     let mut resource: CoordinatedWorkload = serde_json::from_value(resource).unwrap();
     resource
         .metadata
         .namespace
         .get_or_insert_with(|| "demo".to_owned());
     resource.metadata.uid = Some("00000000-0000-0000-0000-000000000000".to_owned());
-    parse(&resource).err().unwrap_or_default()
+    parse(&resource)
 }
 
 fn resource(spec: &Value) -> Value {
@@ -460,9 +450,9 @@ fn base_spec() -> Value {
 }
 
 #[test]
-fn exactly_what_is_refused_is_called_not_supported_yet() {
+fn exactly_what_is_not_observed_is_called_not_supported_yet() {
     let listed = rows(section(&README, 3, "Not supported yet"));
-    let cases = refused();
+    let cases = not_supported();
     let fields = cases.iter().map(|(field, ..)| *field).collect();
     assert_eq!(
         table_faults("not supported yet", &listed, &fields),
@@ -474,14 +464,14 @@ fn exactly_what_is_refused_is_called_not_supported_yet() {
             merged(base_spec(), &json!({ "locks": [merged(plain, &set)] })),
             &spec,
         );
-        let found = problems(resource(&spec));
+        let found = parsed(resource(&spec)).unwrap().not_supported;
         assert_eq!(
             found
                 .iter()
-                .map(|problem| (problem.field.replace("[0]", "[]"), problem.kind))
+                .map(|problem| problem.field.replace("[0]", "[]"))
                 .collect::<Vec<_>>(),
-            [(field.to_owned(), ProblemKind::NotSupportedYet)],
-            "it is supported, or refused for something else: {found:?}"
+            [field],
+            "it is supported, or something else isn't: {found:?}"
         );
     }
 }
@@ -506,7 +496,11 @@ fn manifest_faults(text: &str) -> Vec<String> {
         };
         match serde_json::from_value::<CoordinatedWorkload>(value.clone()) {
             Err(error) => faults.push(format!("no CoordinatedWorkload: {error}\n{block}")),
-            Ok(_) => faults.extend(problems(value).iter().map(ToString::to_string)),
+            Ok(_) => {
+                let problems =
+                    parsed(value).map_or_else(|invalid| invalid, |workload| workload.not_supported);
+                faults.extend(problems.iter().map(ToString::to_string));
+            }
         }
     }
     faults

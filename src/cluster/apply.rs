@@ -3,7 +3,7 @@
 //! | order | why |
 //! |---|---|
 //! | deletions | an autoscaler that must go is gone before replicas are applied |
-//! | NetworkPolicy, budget | in force before the first pod |
+//! | NetworkPolicy, budget, Service | in force before the first pod |
 //! | Deployment, replicas | |
 //! | HorizontalPodAutoscaler | it scales by name, so never before that name is our Deployment's |
 
@@ -16,9 +16,10 @@ use crate::domain::children::{
 use crate::domain::workload::Workload;
 
 /// The order of writes.
-const ORDER: [ChildKind; 4] = [
+const ORDER: [ChildKind; 5] = [
     ChildKind::NetworkPolicy,
     ChildKind::PodDisruptionBudget,
+    ChildKind::Service,
     ChildKind::Deployment,
     ChildKind::HorizontalPodAutoscaler,
 ];

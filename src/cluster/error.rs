@@ -196,9 +196,10 @@ fn refusal(status: &Status, child: ChildKind) -> FailureKind {
 const fn refused_spec(child: ChildKind) -> FailureKind {
     match child {
         ChildKind::Deployment => FailureKind::InvalidPodTemplate,
-        ChildKind::HorizontalPodAutoscaler | ChildKind::PodDisruptionBudget | ChildKind::NetworkPolicy => {
-            FailureKind::InvalidSpec
-        }
+        ChildKind::HorizontalPodAutoscaler
+        | ChildKind::PodDisruptionBudget
+        | ChildKind::NetworkPolicy
+        | ChildKind::Service => FailureKind::InvalidSpec,
     }
 }
 

@@ -36,10 +36,17 @@ pub(super) struct Target<'a> {
 
 impl Target<'_> {
     fn request(self) -> Request {
-        let (group, version, plural) = (self.kind.group(), self.kind.version(), self.kind.plural());
+        // The core group is as old as the API, and has a path of its own.
+        let root = if self.kind.group().is_empty() {
+            "api"
+        } else {
+            "apis"
+        };
         Request::new(format!(
-            "/apis/{group}/{version}/namespaces/{}/{plural}",
-            self.namespace
+            "/{root}/{}/namespaces/{}/{}",
+            self.kind.api_version(),
+            self.namespace,
+            self.kind.plural()
         ))
     }
 }

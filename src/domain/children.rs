@@ -13,6 +13,7 @@ mod network_policy;
 mod outcome;
 mod plan;
 mod quantity;
+mod service;
 
 pub use live::Live;
 pub(crate) use live::is_creation_entry;
@@ -38,15 +39,18 @@ pub enum ChildKind {
     PodDisruptionBudget,
     /// networking.k8s.io/v1 NetworkPolicy.
     NetworkPolicy,
+    /// core/v1 Service.
+    Service,
 }
 
 impl ChildKind {
     /// Every kind, in the order of reports.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Deployment,
         Self::HorizontalPodAutoscaler,
         Self::PodDisruptionBudget,
         Self::NetworkPolicy,
+        Self::Service,
     ];
 
     /// `kind` of the API.
@@ -57,10 +61,11 @@ impl ChildKind {
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::Service => "Service",
         }
     }
 
-    /// API group.
+    /// API group; empty for core.
     #[must_use]
     pub const fn group(self) -> &'static str {
         match self {
@@ -68,6 +73,7 @@ impl ChildKind {
             Self::HorizontalPodAutoscaler => "autoscaling",
             Self::PodDisruptionBudget => "policy",
             Self::NetworkPolicy => "networking.k8s.io",
+            Self::Service => "",
         }
     }
 
@@ -76,7 +82,7 @@ impl ChildKind {
     pub const fn version(self) -> &'static str {
         match self {
             Self::HorizontalPodAutoscaler => "v2",
-            Self::Deployment | Self::PodDisruptionBudget | Self::NetworkPolicy => "v1",
+            Self::Deployment | Self::PodDisruptionBudget | Self::NetworkPolicy | Self::Service => "v1",
         }
     }
 
@@ -88,13 +94,17 @@ impl ChildKind {
             Self::HorizontalPodAutoscaler => "horizontalpodautoscalers",
             Self::PodDisruptionBudget => "poddisruptionbudgets",
             Self::NetworkPolicy => "networkpolicies",
+            Self::Service => "services",
         }
     }
 
     /// `apiVersion` of the API.
     #[must_use]
     pub fn api_version(self) -> String {
-        format!("{}/{}", self.group(), self.version())
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
+        }
     }
 }
 
@@ -110,6 +120,8 @@ pub struct Children<S> {
     pub disruption_budget: S,
     /// The NetworkPolicy.
     pub network_policy: S,
+    /// The Service.
+    pub service: S,
 }
 
 /// What should be: the intent, or `None` for a child that must not exist.
@@ -126,6 +138,7 @@ impl<S> Children<S> {
             ChildKind::HorizontalPodAutoscaler => &self.autoscaler,
             ChildKind::PodDisruptionBudget => &self.disruption_budget,
             ChildKind::NetworkPolicy => &self.network_policy,
+            ChildKind::Service => &self.service,
         }
     }
 
@@ -136,6 +149,7 @@ impl<S> Children<S> {
             ChildKind::HorizontalPodAutoscaler => &mut self.autoscaler,
             ChildKind::PodDisruptionBudget => &mut self.disruption_budget,
             ChildKind::NetworkPolicy => &mut self.network_policy,
+            ChildKind::Service => &mut self.service,
         }
     }
 
@@ -146,6 +160,7 @@ impl<S> Children<S> {
             autoscaler: f(ChildKind::HorizontalPodAutoscaler),
             disruption_budget: f(ChildKind::PodDisruptionBudget),
             network_policy: f(ChildKind::NetworkPolicy),
+            service: f(ChildKind::Service),
         }
     }
 
@@ -156,12 +171,14 @@ impl<S> Children<S> {
             autoscaler,
             disruption_budget,
             network_policy,
+            service,
         } = self;
         [
             (ChildKind::Deployment, deployment),
             (ChildKind::HorizontalPodAutoscaler, autoscaler),
             (ChildKind::PodDisruptionBudget, disruption_budget),
             (ChildKind::NetworkPolicy, network_policy),
+            (ChildKind::Service, service),
         ]
         .into_iter()
     }
@@ -182,11 +199,12 @@ impl Intent {
         let mut body = Map::new();
         body.insert("apiVersion".into(), kind.api_version().into());
         body.insert("kind".into(), kind.kind().into());
-        body.insert("metadata".into(), metadata(workload));
+        body.insert("metadata".into(), metadata(workload, kind));
         body.insert("spec".into(), Value::Object(spec));
         let hash = hash(&body);
         if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
-            metadata.insert("annotations".into(), json!({ APPLIED_ANNOTATION: hash }));
+            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+            annotations[APPLIED_ANNOTATION] = hash.as_str().into();
         }
         Self {
             kind,
@@ -225,15 +243,23 @@ impl Intent {
     }
 }
 
-/// The intent of every child of a workload.
+/// The intent of every child of a workload that has none yet.
 #[must_use]
 pub fn build(workload: &Workload) -> Children<Prepared> {
+    build_over(workload, None)
+}
+
+/// The intent of every child of a workload, over the Deployment that is there: its selector can't be changed, so it is
+/// kept, whoever chose it.
+#[must_use]
+pub fn build_over(workload: &Workload, existing: Option<&Live>) -> Children<Prepared> {
     let seal = |kind, spec: Option<Map<String, Value>>| spec.map(|spec| Intent::new(workload, kind, spec));
     let mut children = Children {
-        deployment: seal(ChildKind::Deployment, Some(deployment::spec(workload))),
+        deployment: seal(ChildKind::Deployment, Some(deployment::spec(workload, existing))),
         autoscaler: seal(ChildKind::HorizontalPodAutoscaler, autoscaler::spec(workload)),
         disruption_budget: seal(ChildKind::PodDisruptionBudget, disruption_budget::spec(workload)),
         network_policy: seal(ChildKind::NetworkPolicy, network_policy::spec(workload)),
+        service: seal(ChildKind::Service, service::spec(workload)),
     };
     if let Some(deployment) = &mut children.deployment {
         deployment.initial_replicas = deployment::initial_replicas(&workload.scaling);
@@ -241,7 +267,7 @@ pub fn build(workload: &Workload) -> Children<Prepared> {
     children
 }
 
-fn metadata(workload: &Workload) -> Value {
+fn metadata(workload: &Workload, kind: ChildKind) -> Value {
     let pod_label = |key: &str| {
         let label = workload
             .template
@@ -260,7 +286,7 @@ fn metadata(workload: &Workload) -> Value {
         labels.insert("app.kubernetes.io/part-of".into(), part_of.into());
     }
     labels.insert(WORKLOAD_LABEL.into(), workload.name.as_str().into());
-    json!({
+    let mut metadata = json!({
         "name": workload.name,
         "namespace": workload.namespace,
         "labels": labels,
@@ -273,7 +299,13 @@ fn metadata(workload: &Workload) -> Value {
             "controller": true,
             "blockOwnerDeletion": true,
         }],
-    })
+    });
+    if let (ChildKind::Service, Some(service)) = (kind, &workload.service)
+        && !service.annotations.is_empty()
+    {
+        metadata["annotations"] = json!(service.annotations);
+    }
+    metadata
 }
 
 /// The label that selects the workload's pods, and nothing else does.
@@ -322,6 +354,12 @@ fn write_value(value: &Value, text: &mut String) {
             let _ = write!(text, "{value}");
         }
     }
+}
+
+/// Protocol of a port, of a container or a Service.
+fn protocol(port: &Value) -> &str {
+    let given = port.get("protocol").and_then(Value::as_str);
+    given.filter(|protocol| !protocol.is_empty()).unwrap_or("TCP")
 }
 
 /// Containers of a pod template: the plain ones, then the init containers.

@@ -7,7 +7,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -16,24 +16,13 @@ pub use parse::parse;
 use super::locks::dialect::Pattern;
 use crate::api::spec::{ConflictPolicy, Dialect, ForeignHolders, Hold, KeySelector, Readiness, Verbatim};
 
-/// Why a resource is no valid workload.
+/// Why a resource is no valid workload, or what of a valid one this version can't do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
     /// Path of the field, such as `spec.locks[0].ttl`.
     pub field: String,
     /// What is wrong, and what to do.
     pub message: String,
-    /// Whose fault it is.
-    pub kind: ProblemKind,
-}
-
-/// Whose fault a [`Problem`] is.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ProblemKind {
-    /// The spec is wrong.
-    Invalid,
-    /// The spec is right, and this version can't do it.
-    NotSupportedYet,
 }
 
 impl fmt::Display for Problem {
@@ -68,10 +57,18 @@ pub struct Workload {
     pub inject_env: bool,
     /// Whether a spread by hostname is added to a template that has none.
     pub topology_spread: bool,
-    /// Where the locks are.
+    /// The Service; `None`: none is wanted.
+    pub service: Option<Service>,
+    /// Where the locks are; `None`: nowhere, or where this version can't look.
     pub store: Option<Store>,
-    /// The lock sets.
+    /// TCP ports of Redis, its Sentinels and its cluster's nodes, as far as the spec tells, else the usual ones.
+    pub store_ports: Vec<u16>,
+    /// The lock sets that are observed.
     pub locks: Vec<LockSet>,
+    /// The lock sets that this version can't observe.
+    pub unobserved: Vec<UnobservedSet>,
+    /// What is right in the spec and can't be done by this version, which therefore says nothing about it.
+    pub not_supported: Vec<Problem>,
     /// Change nothing.
     pub suspend: bool,
     /// What to do with foreign objects.
@@ -131,6 +128,28 @@ pub struct Policy {
     pub ingress: Option<Vec<Verbatim>>,
     /// Rules to which DNS and Redis are added; `None`: egress is not restricted.
     pub egress: Option<Vec<Verbatim>>,
+}
+
+/// A Service's own fields; the selector is Lockstep's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Fields of `ServiceSpec` that the resource has under the same name, as written.
+    pub spec: Map<String, Value>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A lock set about which nothing is said but that it isn't observed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnobservedSet {
+    /// Name of the set.
+    pub name: String,
+    /// Continuous or Intermittent.
+    pub hold: Hold,
+    /// How many locks it declares.
+    pub declared: usize,
+    /// Whether it counts for Ready.
+    pub readiness: Readiness,
 }
 
 /// Where the locks are. Sentinel, Cluster and quorum come with later work.

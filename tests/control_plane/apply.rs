@@ -438,17 +438,19 @@ async fn sections_turned_off_take_their_child_with_them() {
     let room = Room::new("sections").await;
     let mut spec = ordinary();
     spec["autoscaling"] = json!({ "minReplicas": 2, "maxReplicas": 4 });
+    spec["service"] = json!({ "ports": [{ "port": 80, "targetPort": 8080 }] });
     let workload = room.set("web", &spec).await;
     room.converge(&workload).await;
     for kind in ChildKind::ALL {
         assert!(room.get(kind, "web").await.is_some(), "{kind:?}");
     }
     spec.as_object_mut().unwrap().remove("autoscaling");
+    spec.as_object_mut().unwrap().remove("service");
     spec["disruptionBudget"] = json!({ "enabled": false });
     spec["networkPolicy"] = json!({ "enabled": false });
     let workload = room.set("web", &spec).await;
     let outcome = room.pass(&workload).await;
-    assert_eq!(outcome.deleted.len(), 3, "{outcome:?}");
+    assert_eq!(outcome.deleted.len(), 4, "{outcome:?}");
     for kind in ChildKind::ALL {
         assert_eq!(
             room.get(kind, "web").await.is_some(),
@@ -483,12 +485,12 @@ async fn a_bound_of_the_budget_replaces_the_other() {
 #[tokio::test]
 async fn a_child_deleted_by_hand_comes_back() {
     let room = Room::new("deleted-child").await;
-    let workload = room.set("web", &ordinary()).await;
+    let mut spec = ordinary();
+    spec["autoscaling"] = json!({ "minReplicas": 2, "maxReplicas": 4 });
+    spec["service"] = json!({ "ports": [{ "port": 80, "targetPort": 8080 }] });
+    let workload = room.set("web", &spec).await;
     room.converge(&workload).await;
-    for kind in ChildKind::ALL
-        .into_iter()
-        .filter(|kind| *kind != ChildKind::HorizontalPodAutoscaler)
-    {
+    for kind in ChildKind::ALL {
         room.delete(kind, "web").await;
         room.converge(&workload).await;
         assert!(room.get(kind, "web").await.is_some(), "{kind:?}");

@@ -20,14 +20,15 @@ use super::place::{History, PATIENCE, Place, QUIET, Seen, config, eventually, sp
 
 /// Lives at a time.
 const LIVES: usize = 14;
-/// The lists with which an operator begins: four kinds of children, pods, resources.
-const LISTS: usize = 6;
+/// The lists with which an operator begins: five kinds of children, pods, resources.
+const LISTS: usize = 7;
 
-const KINDS: [&str; 4] = [
+const KINDS: [&str; 5] = [
     "Deployment",
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
     "NetworkPolicy",
+    "Service",
 ];
 
 /// A controller that ends when it is crashed.
@@ -55,10 +56,20 @@ async fn controller(place: &Place, faults: &Faults) -> impl Future<Output = ()> 
     }
 }
 
+/// A child's spec, without the addresses that the apiserver deals out.
+fn spec_of(child: &Value) -> Value {
+    let mut spec = child["spec"].clone();
+    for address in ["clusterIP", "clusterIPs"] {
+        spec.as_object_mut().unwrap().remove(address);
+    }
+    spec
+}
+
 /// All children; a change of each; then all but the Deployment turned off.
 fn stages() -> [Value; 3] {
     let mut created = spec(2);
     created["autoscaling"] = json!({ "minReplicas": 2, "maxReplicas": 4 });
+    created["service"] = json!({ "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] });
     let mut changed = created.clone();
     changed["template"]["spec"]["containers"][0]["env"]
         .as_array_mut()
@@ -67,8 +78,10 @@ fn stages() -> [Value; 3] {
     changed["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 9090 }]);
     changed["autoscaling"]["maxReplicas"] = json!(5);
     changed["disruptionBudget"] = json!({ "minAvailable": 1 });
+    changed["service"] = json!({ "ports": [{ "name": "http", "port": 80, "targetPort": 9090 }], "sessionAffinity": "ClientIP" });
     let mut off = changed.clone();
     off.as_object_mut().unwrap().remove("autoscaling");
+    off.as_object_mut().unwrap().remove("service");
     off["replicas"] = json!(3);
     off["disruptionBudget"] = json!({ "enabled": false });
     off["networkPolicy"] = json!({ "enabled": false });
@@ -97,7 +110,7 @@ async fn child(place: &Place, kind: &str) -> Option<Value> {
         .map(|entry| json!([entry["manager"], entry["operation"], entry["fieldsV1"]["f:spec"]]))
         .collect();
     ours.sort_by_key(ToString::to_string);
-    Some(json!({ "spec": object["spec"], "ours": ours }))
+    Some(json!({ "spec": spec_of(&object), "ours": ours }))
 }
 
 /// How often status said that a rollout is under way, and then that nothing is.
@@ -321,10 +334,11 @@ pub(crate) async fn killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_com
     let busy = QUIET.write().await;
     let mut autoscaled = spec(1);
     autoscaled["autoscaling"] = json!({ "minReplicas": 1, "maxReplicas": 2 });
+    autoscaled["service"] = json!({ "ports": [{ "port": 80, "targetPort": 8080 }] });
     for number in 0..RESOURCES {
         place.apply(&name(number), &autoscaled).await;
     }
-    // Of eleven requests for each resource, up to sixteen are on their way at a time, and all of those are carried out.
+    // Of a dozen requests for each resource, up to sixteen are on their way at a time, and all of those are carried out.
     for point in 0..POINTS {
         let faults = Faults::at(LISTS + 1 + point * 7 % 10, Fault::Crash);
         let controller = controller(&place, &faults).await;
@@ -356,7 +370,8 @@ pub(crate) async fn killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_com
         let mut specs = Vec::new();
         for kind in KINDS {
             let child = place.child(kind, &name).await;
-            specs.push(child.map(|child| child["spec"].to_string().replace(&format!("\"{name}\""), "NAME")));
+            let text = |child: &Value| spec_of(child).to_string();
+            specs.push(child.map(|child| text(&child).replace(&format!("\"{name}\""), "NAME")));
         }
         assert_eq!(template.get_or_insert_with(|| specs.clone()), &specs, "{name}");
     }
@@ -367,6 +382,7 @@ pub(crate) async fn killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_com
         "horizontalpodautoscalers",
         "poddisruptionbudgets",
         "networkpolicies",
+        "services",
     ] {
         let of = |verb: &str| {
             requests

@@ -1,7 +1,7 @@
 //! From a manifest to what `kubectl` shows, and what a manifest that can't be used leads to.
 
 use lockstep_cluster::RedisOptions;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::locks::{Holders, redis};
 use super::operator::operator;
@@ -81,23 +81,21 @@ pub(crate) async fn a_manifest_becomes_four_children_and_kubectl_shows_the_truth
     assert_eq!(place.warnings("rigatoni").await, Vec::<String>::new());
 }
 
-/// A field of a later version.
-fn with_sentinel(mut spec: Value) -> Value {
-    spec["redis"] = json!({ "sentinel": { "masterName": "main", "endpoints": ["redis:26379"] } });
-    spec
-}
-
-pub(crate) async fn a_field_that_is_not_supported_yet_stalls_and_creates_nothing_until_it_is_corrected() {
-    let place = Place::new("unsupported").await;
+pub(crate) async fn a_spec_that_cannot_be_used_stalls_and_creates_nothing_until_it_is_corrected() {
+    let place = Place::new("unusable").await;
     let _operator = operator(&place, &[]).await;
-    place.apply("web", &with_sentinel(super::place::spec(2))).await;
+    let set = |name: &str| json!({ "name": name, "hold": "Continuous", "dialect": "Rigatoni", "names": ["mydb:users"] });
+    let mut spec = super::place::spec(2);
+    spec["redis"] = json!({ "url": "redis://redis:6379" });
+    spec["locks"] = json!([set("one"), set("two")]);
+    place.apply("web", &spec).await;
     let history = place.follow("web");
     let stalled = history
         .first(0, "it stalls", |seen| seen.says("Stalled") == "True/InvalidSpec")
         .await;
     let message = stalled.message("Stalled");
     assert!(
-        message.contains("spec.redis.sentinel") && message.contains("not supported"),
+        message.contains("spec.locks[1].names[0]") && message.contains("rigatoni:lock:mydb:users"),
         "{message}"
     );
     assert_eq!(stalled.says("Ready"), "False/InvalidSpec");
@@ -111,4 +109,25 @@ pub(crate) async fn a_field_that_is_not_supported_yet_stalls_and_creates_nothing
         .first(0, "the good manifest runs", super::place::Seen::is_ready)
         .await;
     assert_eq!(place.warnings("web").await, ["InvalidSpec"]);
+}
+
+pub(crate) async fn what_is_not_supported_yet_runs_and_nothing_is_claimed_about_its_locks() {
+    let place = Place::new("unsupported").await;
+    let _operator = operator(&place, &[]).await;
+    let mut spec = super::place::spec(2);
+    spec["redis"] = json!({ "sentinel": { "masterName": "main", "endpoints": ["redis:26379"] } });
+    spec["locks"] =
+        json!([{ "name": "jobs", "hold": "Continuous", "dialect": "Rigatoni", "names": ["a", "b"] }]);
+    place.apply("web", &spec).await;
+    let history = place.follow("web");
+    let seen = history.first(0, "it runs", super::place::Seen::is_ready).await;
+    assert_eq!(seen.says("LocksHeld"), "Unknown/NotObserved");
+    assert_eq!(seen.says("StoreReachable"), "Unknown/NotObserved");
+    let message = seen.message("LocksHeld");
+    assert!(
+        message.contains("spec.redis.sentinel") && message.contains("jobs"),
+        "{message}"
+    );
+    assert_eq!(seen.status()["summary"]["locks"], "?/2");
+    assert_eq!(place.warnings("web").await, Vec::<String>::new());
 }

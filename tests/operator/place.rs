@@ -70,6 +70,7 @@ fn rights() -> Value {
             rule("autoscaling", &["horizontalpodautoscalers"], &written),
             rule("policy", &["poddisruptionbudgets"], &written),
             rule("networking.k8s.io", &["networkpolicies"], &written),
+            rule("", &["services"], &written),
             rule("", &["pods"], &["get", "list", "watch"]),
             rule("", &["secrets"], &["get"]),
             rule("events.k8s.io", &["events"], &["create"]),
@@ -243,6 +244,7 @@ impl Place {
             "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),
             "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
             "NetworkPolicy" => ("networking.k8s.io", "v1", "networkpolicies"),
+            "Service" => ("", "v1", "services"),
             other => panic!("no child is a {other}"),
         };
         let gvk = GroupVersionKind::gvk(group, version, kind);

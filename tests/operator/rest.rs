@@ -149,7 +149,7 @@ pub(crate) async fn two_hundred_resources_at_rest_cost_watches_only_and_a_restar
     eventually("the new operator watches", async || {
         let watches = audit::requests(&user, mark);
         let lists = watches.iter().filter(|request| request.verb == "list").count();
-        (lists >= 6).then_some(())
+        (lists >= 7).then_some(())
     })
     .await;
     tokio::time::sleep(window()).await;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::quantity;
 
 /// Lists merged by key, and their keys: `x-kubernetes-list-map-keys` of the built-in types that children hold.
-const MERGED_LISTS: [(&str, &[&str]); 16] = [
+const MERGED_LISTS: [(&str, &[&str]); 17] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),
     ("ephemeralContainers", &["name"]),
@@ -20,6 +20,8 @@ const MERGED_LISTS: [(&str, &[&str]); 16] = [
     ("imagePullSecrets", &["name"]),
     ("env", &["name"]),
     ("ports", &["containerPort", "protocol"]),
+    // Of a Service.
+    ("ports", &["port", "protocol"]),
     ("volumeMounts", &["mountPath"]),
     ("volumeDevices", &["devicePath"]),
     ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
@@ -219,12 +221,12 @@ fn merge_keys(place: Place<'_>, items: &[Value]) -> Option<&'static [&'static st
     if place.whole {
         return None;
     }
-    let (_, keys) = MERGED_LISTS.iter().find(|(field, _)| *field == place.field)?;
-    let first = keys.first()?;
-    items
-        .iter()
-        .all(|item| item.get(first).is_some())
-        .then_some(*keys)
+    let keyed = |keys: &[&str]| {
+        let first = keys.first();
+        first.is_some_and(|first| items.iter().all(|item| item.get(first).is_some()))
+    };
+    let mut lists = MERGED_LISTS.iter().filter(|(field, _)| *field == place.field);
+    lists.find(|(_, keys)| keyed(keys)).map(|(_, keys)| *keys)
 }
 
 fn same_keys(one: &Value, other: &Value, keys: &[&str]) -> bool {

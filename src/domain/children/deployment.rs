@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::selector;
+use super::{Live, selector};
 use crate::api::WORKLOAD_LABEL;
 use crate::domain::workload::{Scaling, Workload};
 
@@ -13,12 +13,48 @@ const POD_VARIABLES: [(&str, &str); 3] = [
     ("POD_UID", "metadata.uid"),
 ];
 
-/// `DeploymentSpec` without replicas.
-pub(super) fn spec(workload: &Workload) -> Map<String, Value> {
+/// `DeploymentSpec` without replicas, over a Deployment that exists, if one does.
+pub(super) fn spec(workload: &Workload, existing: Option<&Live>) -> Map<String, Value> {
     let mut spec = workload.deployment.clone();
-    spec.insert("selector".into(), selector(workload));
-    spec.insert("template".into(), Value::Object(template(workload)));
+    let mut template = template(workload);
+    let kept = existing.and_then(|live| live.object().get("spec")?.get("selector"));
+    if let (Some(existing), Some(kept)) = (existing, kept) {
+        add_selected_labels(&mut template, kept, existing);
+    }
+    spec.insert(
+        "selector".into(),
+        kept.cloned().unwrap_or_else(|| selector(workload)),
+    );
+    spec.insert("template".into(), Value::Object(template));
     spec
+}
+
+/// Puts the labels that `selector` asks for into a template that doesn't have them. One that has another value there is
+/// left as it was written: the apiserver says what is wrong with it.
+fn add_selected_labels(template: &mut Map<String, Value>, selector: &Value, existing: &Live) {
+    let listed = selector.get("matchExpressions").and_then(Value::as_array);
+    let by_expression = listed
+        .into_iter()
+        .flatten()
+        .filter_map(|expression| expression.get("key")?.as_str());
+    let by_label = selector.get("matchLabels").and_then(Value::as_object);
+    let keys = by_label.into_iter().flat_map(Map::keys).map(String::as_str);
+    // What the pods bear now fits the selector, whatever it asks.
+    let present = existing.object().get("spec").and_then(|spec| {
+        let metadata = spec.get("template")?.get("metadata")?;
+        metadata.get("labels")?.as_object()
+    });
+    let (Some(present), Some(labels)) = (
+        present,
+        object(template, "metadata").and_then(|metadata| object(metadata, "labels")),
+    ) else {
+        return;
+    };
+    for key in keys.chain(by_expression) {
+        if let (Some(value), false) = (present.get(key), labels.contains_key(key)) {
+            labels.insert(key.to_owned(), value.clone());
+        }
+    }
 }
 
 /// Replicas that the POST carries; `None`: the API's own default.

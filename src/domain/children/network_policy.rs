@@ -2,14 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{containers, selector};
-use crate::domain::workload::{StoreAddress, Workload};
+use super::{containers, protocol, selector, service};
+use crate::domain::workload::Workload;
 
 /// DNS: 53, and 5353, where `OpenShift`'s DNS pods listen. To anywhere: a node-local cache is no pod that a selector
 /// could name.
 const DNS_PORTS: [u16; 2] = [53, 5353];
-/// Redis' usual ports, plain and TLS, for a URL that is read from a Secret.
-const USUAL_REDIS_PORTS: [u16; 2] = [6379, 6380];
 
 /// `NetworkPolicySpec`; `None`: turned off, or nothing would be isolated. A policy that isolates nothing would have to
 /// allow everything, and so take back what other policies of the namespace deny.
@@ -56,26 +54,15 @@ fn default_ingress(workload: &Workload) -> Option<Vec<Value>> {
 }
 
 fn declared_ports(workload: &Workload) -> Vec<Value> {
+    let of_containers = containers(&workload.template)
+        .filter_map(|container| container.get("ports")?.as_array())
+        .flatten()
+        .filter_map(|port| Some((port.get("containerPort")?.as_u64()?, protocol(port))));
     let mut ports = Vec::new();
-    for container in containers(&workload.template) {
-        for port in container
-            .get("ports")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-        {
-            let Some(number) = port.get("containerPort").and_then(Value::as_u64) else {
-                continue;
-            };
-            let protocol = port
-                .get("protocol")
-                .and_then(Value::as_str)
-                .filter(|p| !p.is_empty())
-                .unwrap_or("TCP");
-            let entry = json!({ "port": number, "protocol": protocol });
-            if !ports.contains(&entry) {
-                ports.push(entry);
-            }
+    for (number, protocol) in of_containers.chain(service::numeric_targets(workload)) {
+        let entry = json!({ "port": number, "protocol": protocol });
+        if !ports.contains(&entry) {
+            ports.push(entry);
         }
     }
     ports
@@ -88,16 +75,13 @@ fn additional_egress(workload: &Workload) -> Vec<Value> {
         .flat_map(|port| ["UDP", "TCP"].map(|protocol| json!({ "port": port, "protocol": protocol })))
         .collect();
     let mut rules = vec![json!({ "ports": dns })];
-    if let Some(store) = &workload.store {
-        let ports = match &store.address {
-            StoreAddress::Url { host: _, port } => vec![*port],
-            StoreAddress::Secret(_) => USUAL_REDIS_PORTS.to_vec(),
-        };
-        let ports: Vec<Value> = ports
-            .into_iter()
-            .map(|port| json!({ "port": port, "protocol": "TCP" }))
-            .collect();
-        rules.push(json!({ "ports": ports }));
+    let redis = workload.store_ports.iter();
+    let redis: Vec<Value> = redis
+        .map(|port| json!({ "port": port, "protocol": "TCP" }))
+        .collect();
+    // Without ports, the rule would let everything out.
+    if !redis.is_empty() {
+        rules.push(json!({ "ports": redis }));
     }
     rules
 }

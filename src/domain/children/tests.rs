@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::spec::ConflictPolicy;
 use crate::api::status::Child;
-use crate::domain::workload::{Budget, BudgetBound, Policy, Scaling, Store, StoreAddress};
+use crate::domain::workload::{Budget, BudgetBound, Policy, Scaling, Service};
 
 fn map(value: Value) -> Map<String, Value> {
     match value {
@@ -38,8 +38,12 @@ fn workload() -> Workload {
         }),
         inject_env: true,
         topology_spread: true,
+        service: None,
         store: None,
+        store_ports: Vec::new(),
         locks: Vec::new(),
+        unobserved: Vec::new(),
+        not_supported: Vec::new(),
         suspend: false,
         conflict_policy: ConflictPolicy::Fail,
     }
@@ -300,48 +304,83 @@ fn the_default_policy_opens_the_declared_ports() {
 
 #[test]
 fn restricted_egress_still_reaches_dns_and_redis() {
-    let ports = |address| {
-        let store = Store {
-            address,
-            username_from: None,
-            password_from: None,
-            database: 0,
-        };
+    let egress = |store_ports| {
         let egress = Some(vec![map(json!({ "to": [] }))]);
         let network_policy = Some(Policy {
             ingress: None,
             egress,
         });
         let built = build(&Workload {
-            store: Some(store),
             network_policy,
+            store_ports,
             ..workload()
         });
-        let egress = built.network_policy.unwrap().body()["spec"]["egress"].clone();
-        let ports = |rule: &Value| -> Vec<u64> {
-            rule["ports"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|port| port["port"].as_u64().unwrap())
-                .collect()
-        };
-        assert_eq!(egress[0], json!({ "to": [] }));
-        assert_eq!(ports(&egress[1]), [53, 53, 5353, 5353]);
-        ports(&egress[2])
+        built.network_policy.unwrap().body()["spec"]["egress"].clone()
     };
+    let ports = |rule: &Value| -> Vec<u64> {
+        let ports = rule["ports"].as_array().unwrap();
+        ports.iter().map(|port| port["port"].as_u64().unwrap()).collect()
+    };
+    let rules = egress(vec![6379, 7000]);
+    assert_eq!(rules[0], json!({ "to": [] }));
+    assert_eq!(ports(&rules[1]), [53, 53, 5353, 5353]);
+    assert_eq!(ports(&rules[2]), [6379, 7000]);
     assert_eq!(
-        ports(StoreAddress::Url {
-            host: "redis".into(),
-            port: 7000
-        }),
-        [7000]
+        egress(vec![]).as_array().unwrap().len(),
+        2,
+        "a rule without ports would let everything out"
     );
-    let selector = crate::api::spec::KeySelector {
-        name: "redis".into(),
-        key: "url".into(),
+}
+
+#[test]
+fn a_service_leads_to_the_pods_and_opens_what_it_leads_to() {
+    let service = Service {
+        spec: map(json!({ "type": "LoadBalancer", "ports": [
+            { "port": 80, "targetPort": 8080 }, { "port": 443, "targetPort": "https" }, { "port": 9000 },
+            { "port": 53, "targetPort": 5353, "protocol": "UDP" }, { "port": 81, "targetPort": 80 },
+        ] })),
+        annotations: [("a".to_owned(), "b".to_owned())].into(),
     };
-    assert_eq!(ports(StoreAddress::Secret(selector)), [6379, 6380]);
+    let built = build(&Workload {
+        service: Some(service.clone()),
+        ..workload()
+    });
+    let child = built.service.unwrap();
+    let body = Value::Object(child.body().clone());
+    assert_eq!(
+        (&body["apiVersion"], &body["kind"]),
+        (&json!("v1"), &json!("Service"))
+    );
+    assert_eq!(
+        body["spec"]["selector"],
+        json!({ "lockstep.dev/workload": "web" })
+    );
+    assert_eq!(body["spec"]["ports"], service.spec["ports"], "verbatim");
+    assert_eq!(body["metadata"]["annotations"]["a"], "b");
+    assert_eq!(
+        body["metadata"]["annotations"][crate::api::APPLIED_ANNOTATION],
+        child.hash()
+    );
+    let open = built.network_policy.unwrap().body()["spec"]["ingress"][1]["ports"].clone();
+    assert_eq!(
+        open,
+        json!([
+            { "port": 80, "protocol": "TCP" }, { "port": 8080, "protocol": "TCP" }, { "port": 9000, "protocol": "TCP" },
+            { "port": 5353, "protocol": "UDP" },
+        ])
+    );
+    let without = build(&Workload {
+        service: Some(Service {
+            annotations: BTreeMap::new(),
+            ..service
+        }),
+        ..workload()
+    });
+    assert_ne!(
+        without.service.unwrap().hash(),
+        child.hash(),
+        "annotations are part of the intent"
+    );
 }
 
 fn planned(workload: &Workload, live: &LiveChildren) -> Plan {

@@ -156,7 +156,14 @@ fn name_conflict() {
 
 #[test]
 fn invalid_spec() {
-    let mut world = World::new(&spec(&["users"], &json!({ "ttl": "10s", "maxHold": "1m" })));
+    let mut world = World::new(&spec(&["users"], &json!({ "ttl": "10s", "renewInterval": "5s" })));
     world.advance(secs(10));
+    insta::assert_snapshot!(told(&world));
+}
+
+#[test]
+fn not_supported() {
+    let mut world = World::new(&spec(&["users"], &json!({ "maxHold": "1m" })));
+    world.advance(secs(60));
     insta::assert_snapshot!(told(&world));
 }

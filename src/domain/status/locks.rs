@@ -112,6 +112,13 @@ fn continuous(workload: &Workload, lock: &Judged) -> bool {
         .is_some_and(|set| set.hold == Hold::Continuous)
 }
 
+/// Continuous locks that this version can't observe.
+fn unobserved(workload: &Workload) -> i32 {
+    let sets = workload.unobserved.iter();
+    let sets = sets.filter(|set| set.hold == Hold::Continuous);
+    i32::try_from(sets.map(|set| set.declared).sum::<usize>()).unwrap_or(i32::MAX)
+}
+
 fn declared(workload: &Workload) -> i32 {
     count(
         workload
@@ -238,8 +245,12 @@ pub(super) fn in_good_hands(
     };
     let Some(workload) = workload else { return said() };
     let declared = declared(workload);
-    if declared == 0 {
+    let unobserved = unobserved(workload);
+    if declared + unobserved == 0 {
         return "-".to_owned();
+    }
+    if unobserved > 0 {
+        return format!("?/{}", declared + unobserved);
     }
     match assessment.sight {
         Sight::Pending if previous.summary.is_some() => said(),

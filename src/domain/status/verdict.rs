@@ -18,6 +18,7 @@ use crate::{
         locks::{Mode, Trouble},
         memory::Memory,
         rollout::DeploymentView,
+        workload::Workload,
     },
 };
 
@@ -107,7 +108,15 @@ pub(super) fn locks(
         }
         return;
     };
-    let Some(store) = observed.store else { return };
+    let Some(store) = observed.store else {
+        if workload.store.is_none() && observed.resource.spec.redis.is_some() {
+            said.say(ConditionType::StoreReachable, not_supported(workload));
+            if !workload.unobserved.is_empty() {
+                said.say(ConditionType::LocksHeld, not_supported(workload));
+            }
+        }
+        return;
+    };
     let place = store.place.as_str();
     let not_observed = || {
         Verdict::new(
@@ -140,6 +149,9 @@ pub(super) fn locks(
     };
     said.say(ConditionType::StoreReachable, reachable);
     if workload.locks.is_empty() {
+        if !workload.unobserved.is_empty() {
+            said.say(ConditionType::LocksHeld, not_supported(workload));
+        }
         return;
     }
     let wanted = deployment.map_or(0, |deployment| deployment.wanted);
@@ -156,6 +168,12 @@ pub(super) fn locks(
         Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
         Sight::Blind { .. } => not_observed(),
     };
+    // What is seen to be wrong is wrong; that all is well can't be said of what isn't seen.
+    let held = if held.truth == Truth::False || workload.unobserved.is_empty() {
+        held
+    } else {
+        not_supported(workload)
+    };
     said.say(ConditionType::LocksHeld, held);
     if workload.locks.iter().any(|set| set.balance.is_some()) {
         let balanced = match &assessment.sight {
@@ -165,6 +183,25 @@ pub(super) fn locks(
         };
         said.say(ConditionType::LocksBalanced, balanced);
     }
+}
+
+/// This version can't look there, and so says nothing about it.
+fn not_supported(workload: &Workload) -> Verdict {
+    let fields: Vec<_> = workload
+        .not_supported
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect();
+    let sets: Vec<_> = workload.unobserved.iter().map(|set| set.name.as_str()).collect();
+    let sets = match sets.as_slice() {
+        [] => String::new(),
+        sets => format!(" Nothing is said about set {}.", short_list(sets)),
+    };
+    let message = format!(
+        "This version of Lockstep can't observe what {} asks for.{sets}",
+        short_list(&fields)
+    );
+    Verdict::new(Truth::Unknown, Reason::NotObserved, message)
 }
 
 fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &mut Memory) -> Verdict {

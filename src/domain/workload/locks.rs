@@ -19,12 +19,12 @@ const BALANCE_FOR: (Duration, Duration) = (Duration::from_mins(2), Duration::fro
 /// Default of `balance.warmUp`.
 const BALANCE_WARM_UP: Duration = Duration::from_mins(1);
 
-/// The sets in which no problem was found. No key is in two of them.
+/// Each set, `None` where a problem was found or this version can't observe it. No key is in two of them.
 pub(super) fn lock_sets(
     sets: &[spec::LockSet],
     template: &Verbatim,
     problems: &mut Problems,
-) -> Vec<LockSet> {
+) -> Vec<Option<LockSet>> {
     // From a key to where it was declared first.
     let mut declared = HashMap::new();
     let mut parsed = Vec::with_capacity(sets.len());
@@ -35,7 +35,7 @@ pub(super) fn lock_sets(
             template,
             problems,
         };
-        parsed.extend(parser.parse(&mut declared));
+        parsed.push(parser.parse(&mut declared));
     }
     parsed
 }
@@ -69,6 +69,7 @@ impl SetParser<'_> {
             foreign_holders,
             readiness,
         } = self.set;
+        let before = self.problems.not_supported_count();
         let discover = discover.unwrap_or_default();
         match hold {
             Hold::Continuous if names.is_empty() => self.invalid("names", "needed with hold: Continuous"),
@@ -116,6 +117,9 @@ impl SetParser<'_> {
             self.not_supported_yet("every", "");
         }
         let balance = self.balance(*hold, balance.as_ref(), ttl);
+        if self.problems.not_supported_count() > before {
+            return None;
+        }
         Some(LockSet {
             name: name.clone(),
             hold: *hold,

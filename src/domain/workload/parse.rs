@@ -9,33 +9,36 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Budget, BudgetBound, Policy, Problem, ProblemKind, Scaling, Store, StoreAddress, Workload,
+    Budget, BudgetBound, Policy, Problem, Scaling, Service, Store, StoreAddress, UnobservedSet, Workload,
     locks::lock_sets,
 };
 use crate::api::{
     CoordinatedWorkload, CoordinatedWorkloadSpec, WORKLOAD_LABEL,
     spec::{
-        Autoscaling, AutoscalingMode, ConflictPolicy, DisruptionBudget, NetworkPolicy, PodDefaults, Redis,
-        Verbatim,
+        self, Autoscaling, AutoscalingMode, DisruptionBudget, NetworkPolicy, PodDefaults, Redis, Verbatim,
     },
 };
 
 /// Port of a URL without one.
 const DEFAULT_PORT: u16 = 6379;
+/// Redis' usual ports, plain and TLS, for servers that only a Secret or a Sentinel names.
+const USUAL_PORTS: [u16; 2] = [6379, 6380];
 /// The rest of every message about something that comes with later work.
 const NOT_YET: &str = "not supported yet by this version of Lockstep";
 
 /// The problems found so far.
 #[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    invalid: Vec<Problem>,
+    not_supported: Vec<Problem>,
+}
 
 impl Problems {
     /// The spec is wrong here.
     pub(super) fn invalid(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem {
+        self.invalid.push(Problem {
             field: field.into(),
             message: message.into(),
-            kind: ProblemKind::Invalid,
         });
     }
 
@@ -46,11 +49,15 @@ impl Problems {
         } else {
             format!("{what} is {NOT_YET}")
         };
-        self.0.push(Problem {
+        self.not_supported.push(Problem {
             field: field.into(),
             message,
-            kind: ProblemKind::NotSupportedYet,
         });
+    }
+
+    /// How much was found so far that this version can't do.
+    pub(super) fn not_supported_count(&self) -> usize {
+        self.not_supported.len()
     }
 }
 
@@ -81,23 +88,28 @@ pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
     check_own_label(template, &name, &mut problems);
     let scaling = scaling(*replicas, autoscaling.as_ref(), &mut problems);
     let disruption_budget = budget(disruption_budget.as_ref(), &mut problems);
-    if service.is_some() {
-        problems.not_supported_yet("spec.service", "");
-    }
     let store = redis.as_ref().and_then(|redis| store(redis, &mut problems));
     if redis.is_none() && !locks.is_empty() {
         problems.invalid("spec.redis", "needed by spec.locks: it says where they are");
     }
-    let locks = lock_sets(locks, template, &mut problems);
-    let conflict_policy = conflict_policy.unwrap_or_default();
-    match conflict_policy {
-        ConflictPolicy::Fail => {}
-        ConflictPolicy::Adopt => problems.not_supported_yet("spec.conflictPolicy", "Adopt"),
+    let sets = lock_sets(locks, template, &mut problems);
+    let (mut observed, mut unobserved) = (Vec::new(), Vec::new());
+    for (declared, set) in locks.iter().zip(sets) {
+        // Nothing can be said about locks in a store that can't be read.
+        match set.filter(|_| store.is_some()) {
+            Some(set) => observed.push(set),
+            None => unobserved.push(UnobservedSet {
+                name: declared.name.clone(),
+                hold: declared.hold,
+                declared: declared.names.len(),
+                readiness: declared.readiness.unwrap_or_default(),
+            }),
+        }
     }
     let PodDefaults { env, topology_spread } = pod_defaults.clone().unwrap_or_default();
 
-    if !problems.0.is_empty() {
-        return Err(problems.0);
+    if !problems.invalid.is_empty() {
+        return Err(problems.invalid);
     }
     Ok(Workload {
         name,
@@ -105,7 +117,7 @@ pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
         uid: metadata.uid.clone().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
         template: template.clone(),
-        deployment: deployment_fields([
+        deployment: given([
             ("strategy", strategy.clone().map(Value::Object)),
             ("minReadySeconds", min_ready_seconds.map(Value::from)),
             (
@@ -119,10 +131,14 @@ pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
         network_policy: policy(network_policy.as_ref()),
         inject_env: env.unwrap_or(true),
         topology_spread: topology_spread.unwrap_or(true),
+        service: service.as_ref().map(service_fields),
         store,
-        locks,
+        store_ports: redis.as_ref().map(store_ports).unwrap_or_default(),
+        locks: observed,
+        unobserved,
+        not_supported: problems.not_supported,
         suspend: suspend.unwrap_or_default(),
-        conflict_policy,
+        conflict_policy: conflict_policy.unwrap_or_default(),
     })
 }
 
@@ -140,7 +156,8 @@ fn check_own_label(template: &Verbatim, name: &str, problems: &mut Problems) {
     }
 }
 
-fn deployment_fields(fields: [(&str, Option<Value>); 4]) -> Map<String, Value> {
+/// The fields that are there.
+fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Map<String, Value> {
     fields
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -266,6 +283,63 @@ fn policy(policy: Option<&NetworkPolicy>) -> Option<Policy> {
     enabled.unwrap_or(true).then_some(Policy { ingress, egress })
 }
 
+fn service_fields(service: &spec::Service) -> Service {
+    let spec::Service {
+        type_,
+        ports,
+        session_affinity,
+        session_affinity_config,
+        external_traffic_policy,
+        annotations,
+    } = service;
+    let ports = ports.iter().cloned().map(Value::Object).collect();
+    let spec = given([
+        ("type", type_.clone().map(Value::from)),
+        ("ports", Some(ports)),
+        ("sessionAffinity", session_affinity.clone().map(Value::from)),
+        (
+            "sessionAffinityConfig",
+            session_affinity_config.clone().map(Value::Object),
+        ),
+        (
+            "externalTrafficPolicy",
+            external_traffic_policy.clone().map(Value::from),
+        ),
+    ]);
+    Service {
+        spec,
+        annotations: annotations.clone().unwrap_or_default(),
+    }
+}
+
+/// Ports of everything that `redis` names; what doesn't parse is a problem of its own.
+fn store_ports(redis: &Redis) -> Vec<u16> {
+    let of = |endpoints: &[String]| -> Vec<u16> {
+        let parsed = endpoints.iter().filter_map(|endpoint| host_and_port(endpoint));
+        parsed.map(|(_, port)| port).collect()
+    };
+    let mut ports = Vec::new();
+    if let Some(url) = &redis.url {
+        ports.extend(
+            url.split_once("://")
+                .and_then(|(_, rest)| host_and_port(rest))
+                .map(|(_, port)| port),
+        );
+    }
+    if let Some(sentinel) = &redis.sentinel {
+        ports.extend(of(&sentinel.endpoints));
+    }
+    for endpoints in [&redis.cluster, &redis.quorum].into_iter().flatten() {
+        ports.extend(of(&endpoints.endpoints));
+    }
+    if redis.url_from.is_some() || redis.sentinel.is_some() {
+        ports.extend(USUAL_PORTS);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
 /// `None`: a problem was found.
 fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
     let Redis {
@@ -292,6 +366,7 @@ fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
             "needs exactly one of url, urlFrom, sentinel, cluster and quorum",
         );
     }
+    let before = problems.not_supported_count();
     for (field, given) in [
         ("spec.redis.sentinel", sentinel.is_some()),
         ("spec.redis.cluster", cluster.is_some()),
@@ -302,12 +377,26 @@ fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
             problems.not_supported_yet(field, "");
         }
     }
+    for (field, endpoints) in [
+        ("sentinel", sentinel.as_ref().map(|sentinel| &sentinel.endpoints)),
+        ("cluster", cluster.as_ref().map(|cluster| &cluster.endpoints)),
+        ("quorum", quorum.as_ref().map(|quorum| &quorum.endpoints)),
+    ] {
+        for (at, endpoint) in endpoints.into_iter().flatten().enumerate() {
+            if host_and_port(endpoint).is_none() {
+                problems.invalid(
+                    format!("spec.redis.{field}.endpoints[{at}]"),
+                    "must be HOST:PORT; an IPv6 address stands in brackets",
+                );
+            }
+        }
+    }
     let address = if let Some(url) = url {
         server(url, problems)?
     } else {
         StoreAddress::Secret(url_from.as_ref()?.secret_key_ref.clone())
     };
-    Some(Store {
+    (problems.not_supported_count() == before).then(|| Store {
         address,
         username_from: username_from.as_ref().map(|source| source.secret_key_ref.clone()),
         password_from: password_from.as_ref().map(|source| source.secret_key_ref.clone()),

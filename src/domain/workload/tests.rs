@@ -57,12 +57,18 @@ fn set(change: &Value) -> LockSet {
     with_set(change).unwrap().locks.remove(0)
 }
 
-fn fields(result: Result<Workload, Vec<Problem>>) -> Vec<(String, ProblemKind)> {
+fn fields(result: Result<Workload, Vec<Problem>>) -> Vec<String> {
     result
         .unwrap_err()
         .into_iter()
-        .map(|problem| (problem.field, problem.kind))
+        .map(|problem| problem.field)
         .collect()
+}
+
+/// The fields that this version can't do.
+fn unsupported(workload: &Workload) -> Vec<&str> {
+    let problems = workload.not_supported.iter();
+    problems.map(|problem| problem.field.as_str()).collect()
 }
 
 #[test]
@@ -87,8 +93,12 @@ fn the_smallest_resource_gets_every_default() {
         }),
         inject_env: true,
         topology_spread: true,
+        service: None,
         store: None,
+        store_ports: Vec::new(),
         locks: Vec::new(),
+        unobserved: Vec::new(),
+        not_supported: Vec::new(),
         suspend: false,
         conflict_policy: ConflictPolicy::Fail,
     };
@@ -98,6 +108,45 @@ fn the_smallest_resource_gets_every_default() {
         "suspend": false, "conflictPolicy": "Fail",
     });
     assert_eq!(parse_spec(&spelt_out).unwrap(), expected);
+}
+
+#[test]
+fn ports_of_the_store_are_those_that_the_spec_tells_else_the_usual_ones() {
+    let ports = |redis: Value| with(&json!({ "redis": redis })).unwrap().store_ports;
+    let endpoints = |ports: [u16; 3]| json!({ "endpoints": ports.map(|port| format!("[::1]:{port}")) });
+    assert_eq!(ports(json!({ "url": "redis://redis" })), [6379]);
+    assert_eq!(ports(json!({ "url": "rediss://[::1]:7000" })), [7000]);
+    assert_eq!(
+        ports(json!({ "urlFrom": { "secretKeyRef": { "name": "s", "key": "k" } } })),
+        [6379, 6380]
+    );
+    let sentinel =
+        json!({ "sentinel": { "masterName": "m", "endpoints": ["a:26379", "b:26379", "c:26380"] } });
+    assert_eq!(ports(sentinel), [6379, 6380, 26379, 26380]);
+    assert_eq!(
+        ports(json!({ "cluster": endpoints([7001, 7002, 7003]) })),
+        [7001, 7002, 7003]
+    );
+    assert_eq!(ports(json!({ "quorum": endpoints([1, 2, 1]) })), [1, 2]);
+    let sentinel = json!({ "sentinel": { "masterName": "m", "endpoints": ["a:26379", "b:x"] } });
+    assert_eq!(
+        fields(with(&json!({ "redis": sentinel }))),
+        ["spec.redis.sentinel.endpoints[1]"]
+    );
+}
+
+#[test]
+fn a_service_is_carried_as_it_was_written() {
+    let service = json!({
+        "type": "NodePort", "ports": [{ "port": 80, "madeUp": 1 }], "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } }, "externalTrafficPolicy": "Local",
+        "annotations": { "a": "b" },
+    });
+    let parsed = with(&json!({ "service": service })).unwrap().service.unwrap();
+    let mut spec = service.as_object().unwrap().clone();
+    spec.remove("annotations");
+    assert_eq!(parsed.spec, spec);
+    assert_eq!(parsed.annotations, [("a".to_owned(), "b".to_owned())].into());
 }
 
 #[test]
@@ -329,11 +378,7 @@ fn urls_name_a_host_and_a_port() {
         "",
     ] {
         let problems = address(url).unwrap_err();
-        assert_eq!(
-            (problems.len(), problems[0].kind),
-            (1, ProblemKind::Invalid),
-            "{url}"
-        );
+        assert_eq!(problems.len(), 1, "{url}");
         assert!(
             !problems[0].to_string().contains("secret"),
             "a message must not repeat a password"
@@ -358,8 +403,7 @@ fn urls_name_a_host_and_a_port() {
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
-    use ProblemKind::NotSupportedYet;
+fn what_comes_later_is_left_unobserved_by_name() {
     let endpoints = json!({ "endpoints": ["a:1", "b:1", "c:1"] });
     for (change, field) in [
         (
@@ -373,13 +417,14 @@ fn what_comes_later_is_refused_by_name() {
             "spec.redis.tls",
         ),
         (json!({ "redis": { "url": "rediss://redis" } }), "spec.redis.url"),
-        (
-            json!({ "service": { "ports": [{ "port": 80 }] } }),
-            "spec.service",
-        ),
-        (json!({ "conflictPolicy": "Adopt" }), "spec.conflictPolicy"),
     ] {
-        assert_eq!(fields(with(&change)), [(field.to_owned(), NotSupportedYet)]);
+        let workload = with(&change).unwrap();
+        assert_eq!(unsupported(&workload), [field]);
+        assert_eq!(workload.store, None, "{change}");
+        assert!(
+            workload.locks.is_empty() && workload.unobserved.len() == 1,
+            "{change}"
+        );
     }
     let custom = |change: Value| {
         let mut holder = json!({ "pattern": "(?<owner>.+)" });
@@ -418,15 +463,17 @@ fn what_comes_later_is_refused_by_name() {
         ),
         (custom(json!({ "pattern": "(?<holder>.+)" })), "holder.pattern"),
     ] {
-        let result = with_set(&change);
-        let message = result.clone().unwrap_err()[0].to_string();
+        let workload = with_set(&change).unwrap();
+        let message = workload.not_supported[0].to_string();
         assert!(
             message.contains("not supported yet by this version of Lockstep"),
             "{message}"
         );
-        assert_eq!(
-            fields(result),
-            [(format!("spec.locks[0].{field}"), NotSupportedYet)]
+        assert_eq!(unsupported(&workload), [format!("spec.locks[0].{field}")]);
+        assert!(workload.store.is_some(), "the store is still watched");
+        assert!(
+            workload.locks.is_empty() && workload.unobserved.len() == 1,
+            "{change}"
         );
     }
 }
@@ -465,7 +512,7 @@ fn what_is_wrong_is_said_where_it_is() {
     ] {
         assert_eq!(
             fields(with_set(&change)),
-            [(format!("spec.locks[0].{field}"), ProblemKind::Invalid)],
+            [format!("spec.locks[0].{field}")],
             "{change}"
         );
     }
@@ -495,11 +542,7 @@ fn what_is_wrong_is_said_where_it_is() {
         (json!({ "redis": {} }), "spec.redis"),
         (json!({ "redis": null }), "spec.redis"),
     ] {
-        assert_eq!(
-            fields(with(&change)),
-            [(field.to_owned(), ProblemKind::Invalid)],
-            "{change}"
-        );
+        assert_eq!(fields(with(&change)), [field.to_owned()], "{change}");
     }
 }
 
@@ -511,7 +554,7 @@ fn a_sidecar_may_hold_the_locks() {
     assert!(parse(json!({ "name": "side", "restartPolicy": "Always" })).is_ok());
     assert_eq!(
         fields(parse(json!({ "name": "side" }))),
-        [("spec.locks[0].holder.container".into(), ProblemKind::Invalid)]
+        ["spec.locks[0].holder.container"]
     );
 }
 
@@ -533,26 +576,19 @@ fn no_key_is_in_two_sets() {
 fn all_problems_are_found_at_once_in_the_order_of_the_spec() {
     let set = json!({ "name": "a", "hold": "Continuous", "dialect": "Bull", "names": [], "ttl": "1", "every": "1h" });
     let result = with(&json!({
-        "autoscaling": {}, "service": { "ports": [] }, "redis": { "url": "rediss://r", "tls": {} }, "locks": [set, set],
+        "autoscaling": {}, "service": { "ports": [] }, "redis": { "url": "redis://r/", "tls": {} }, "locks": [set, set],
         "conflictPolicy": "Adopt",
     }));
-    let fields: Vec<String> = fields(result).into_iter().map(|(field, _)| field).collect();
+    let fields = fields(result);
     assert_eq!(
         fields,
         [
             "spec.autoscaling.maxReplicas",
-            "spec.service",
-            "spec.redis.tls",
             "spec.redis.url",
             "spec.locks[0].names",
-            "spec.locks[0].dialect",
             "spec.locks[0].ttl",
-            "spec.locks[0].every",
             "spec.locks[1].names",
-            "spec.locks[1].dialect",
             "spec.locks[1].ttl",
-            "spec.locks[1].every",
-            "spec.conflictPolicy",
         ]
     );
 }

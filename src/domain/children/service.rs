@@ -1,0 +1,31 @@
+//! The Service's spec. Pure.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::WORKLOAD_LABEL;
+use crate::domain::workload::Workload;
+
+/// `ServiceSpec`; `None`: none is wanted.
+pub(super) fn spec(workload: &Workload) -> Option<Map<String, Value>> {
+    let service = workload.service.as_ref()?;
+    let mut spec = service.spec.clone();
+    // Also of a Deployment that was adopted with another selector: its pods bear this label too.
+    spec.insert("selector".into(), json!({ WORKLOAD_LABEL: workload.name }));
+    Some(spec)
+}
+
+/// Ports of the pods that the Service leads to by number, with their protocols; ports that it leads to by name are
+/// declared by the containers.
+pub(super) fn numeric_targets(workload: &Workload) -> impl Iterator<Item = (u64, &str)> {
+    let ports = workload
+        .service
+        .as_ref()
+        .and_then(|service| service.spec.get("ports"))
+        .and_then(Value::as_array);
+    ports.into_iter().flatten().filter_map(|port| {
+        let target = port.get("targetPort").filter(|target| !target.is_null());
+        // Without a target, the API takes the Service's own port.
+        let number = target.or(port.get("port"))?.as_u64()?;
+        Some((number, super::protocol(port)))
+    })
+}
