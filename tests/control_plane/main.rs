@@ -9,6 +9,7 @@
 
 mod apply;
 mod crash;
+mod examples;
 mod faults;
 mod harness;
 mod refusals;
