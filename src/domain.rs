@@ -6,6 +6,7 @@
 //! Two things here have state, both plain values with injected time: [`locks::table`] (one per endpoint) and
 //! [`memory::Memory`] (one per workload).
 
+pub mod advisory;
 pub mod assessment;
 pub mod balance;
 pub mod children;

@@ -313,6 +313,7 @@ impl Pass<'_> {
                 let place = credentials::place(store, None);
                 return Some(StoreView {
                     place,
+                    port: None,
                     identity: 0,
                     seen: Err(trouble),
                 });
@@ -326,10 +327,12 @@ impl Pass<'_> {
             .collect();
         let identity = self.context.hasher.hash_one(&target);
         let place = credentials::place(store, Some(&target));
+        let port = Some(target.port);
         let observation = self.context.observers.observe(&self.key, target, keys);
         self.entry.credentials.judge(&observation.link);
         Some(StoreView {
             place,
+            port,
             identity,
             seen: Ok(observation),
         })

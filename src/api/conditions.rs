@@ -1,6 +1,6 @@
-//! The closed vocabulary of conditions and events. Pure.
+//! The closed vocabulary of conditions, events and advisories. Pure.
 //!
-//! Every name that a user can see in a condition or an event is a variant here, once; the README's tables are compared
+//! Every name that a user can see in a condition, an event or an advisory is a variant here, once; the README's tables are compared
 //! with these lists by a test.
 
 /// Defines a closed set of names: the enum, its spelling and the list of all of them.
@@ -244,5 +244,44 @@ impl EventReason {
             | Self::RolloutStuck
             | Self::DriftCorrected => true,
         }
+    }
+}
+
+names! {
+    /// Code of an advisory, the worst first: what may break the locks, then what may break the workload, then what is
+    /// without effect, then what is open to others.
+    AdvisoryCode {
+        /// The pods' environment names another Redis than `spec.redis`.
+        RedisHostDiffers,
+        /// The locks' own expiry is not `ttl`.
+        TtlDiffers,
+        /// `renewInterval` is above a third, or half, of `ttl`.
+        RenewIntervalLong,
+        /// `maxHold`, or a ttl that is not renewed, is above `terminationGracePeriodSeconds`.
+        GraceShorterThanHold,
+        /// A container has no request for a resource whose utilization is scaled on.
+        NoResourceRequests,
+        /// A container that holds locks or listens has no readiness probe.
+        NoReadinessProbe,
+        /// Liveness and readiness ask the same.
+        LivenessEqualsReadiness,
+        /// The wanted minimum of replicas is 1.
+        SingleReplicaWanted,
+        /// Declared ports that nothing outside the namespace can reach.
+        PortsUnreachable,
+        /// The server listens on a port that the policy does not open.
+        RedisPortGuessed,
+        /// `spec.replicas` beside autoscaling is not what the Deployment wants.
+        ReplicasIgnored,
+        /// More replicas than Continuous locks.
+        ReplicasExceedLocks,
+        /// No ports are declared, so the default ingress isolates nothing.
+        NotIsolated,
+        /// The store is reached without a password.
+        StoreWithoutPassword,
+        /// The store is reached without TLS.
+        StoreWithoutTls,
+        /// Whether the policy is enforced depends on the network plugin.
+        PolicyNeedsCni,
     }
 }

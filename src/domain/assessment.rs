@@ -28,6 +28,8 @@ const NEXT_READ: Duration = Duration::from_secs(5);
 pub struct StoreView {
     /// Endpoint and database for people, without credentials.
     pub place: String,
+    /// TCP port that is connected to; `None`: not known, since the Secret that names it can't be read.
+    pub port: Option<u16>,
     /// Tells connections apart: the numbers of ends are comparable only within one.
     pub identity: u64,
     /// What the observer knows, or why it could not even be asked.

@@ -17,6 +17,7 @@ mod service;
 
 pub use live::Live;
 pub(crate) use live::is_creation_entry;
+pub(in crate::domain) use network_policy::declared_ports;
 pub use outcome::{Action, Applied, Correction, Failure, FailureKind, Outcome, Override, RetryCause};
 pub use plan::{Plan, Reason, Refusal, ReplicasStep, Step, plan, step};
 

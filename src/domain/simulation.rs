@@ -1,6 +1,7 @@
 //! A small world that drives the core as `reconcile` does: a Redis behind the real table of keys, pods, a Deployment,
 //! two clocks, a status that goes through JSON, and operators that restart.
 
+mod advice;
 mod golden;
 mod random;
 mod rules;
@@ -88,6 +89,7 @@ impl Operator {
     fn observe(&self, keys: &[Key], now: Mono) -> StoreView {
         StoreView {
             place: "redis:6379, database 0".into(),
+            port: Some(6379),
             identity: 1,
             seen: Ok(Observation {
                 at: now,

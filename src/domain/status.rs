@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     Decision, Now, Observed,
+    advisory::{Advised, advise},
     children::Outcome,
     finding::{bounded, whole_seconds},
     incident,
@@ -111,6 +112,17 @@ pub(super) fn report(
     );
     let conditions = said.into_conditions(&previous.conditions, generation, now.wall);
     outages(memory, &previous, &conditions, now);
+    let advisories = match workload {
+        Some(workload) => advise(&Advised {
+            spec: &observed.resource.spec,
+            workload,
+            deployment: deployment.as_ref(),
+            store: observed.store,
+            previous: &previous.advisories,
+        }),
+        // A spec that can't be read gives no ground for advice: what was said stands.
+        None => previous.advisories.clone(),
+    };
     let seen = deployment.unwrap_or_default();
     let locks = match workload {
         Some(workload) if !workload.locks.is_empty() => {
@@ -151,7 +163,7 @@ pub(super) fn report(
         available_replicas: seen.available,
         summary: Some(summary),
         children: children(observed, outcome),
-        advisories: Vec::new(),
+        advisories,
         store,
         locks,
         recent: memory.recent.clone(),

@@ -53,7 +53,8 @@ fn default_ingress(workload: &Workload) -> Option<Vec<Value>> {
     })
 }
 
-fn declared_ports(workload: &Workload) -> Vec<Value> {
+/// The ports that the template and the Service declare, each once, as a rule names them: number and protocol.
+pub(in crate::domain) fn declared_ports(workload: &Workload) -> Vec<Value> {
     let of_containers = containers(&workload.template)
         .filter_map(|container| container.get("ports")?.as_array())
         .flatten()

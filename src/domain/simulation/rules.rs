@@ -3,7 +3,7 @@
 use crate::{
     api::{
         CoordinatedWorkloadStatus,
-        conditions::{ConditionType, Reason},
+        conditions::{AdvisoryCode, ConditionType, Reason},
     },
     domain::status::find,
 };
@@ -78,7 +78,12 @@ pub(super) fn check(previous: &CoordinatedWorkloadStatus, next: &CoordinatedWork
     let text = serde_json::to_string(next).unwrap();
     assert!(text.len() <= 32 * 1024, "{} bytes", text.len());
     assert!(!text.contains(super::SECRET), "a raw holder is shown");
-    assert!(next.recent.len() <= 10);
+    assert!(next.recent.len() <= 10 && next.advisories.len() <= 20);
+    let known = |code: &str| AdvisoryCode::ALL.iter().any(|known| known.as_str() == code);
+    for advisory in &next.advisories {
+        assert!(known(&advisory.code), "{advisory:?}");
+        assert!(!advisory.message.is_empty() && advisory.message.len() <= 1000);
+    }
     if let Some(locks) = &next.locks {
         assert!(
             locks.rows.len() <= 100 && serde_json::to_string(&locks.rows).unwrap().len() <= 20 * 1024 + 2
