@@ -16,7 +16,7 @@ use std::{
 use lockstep::{
     api::{
         CoordinatedWorkload,
-        conditions::{ConditionType, EventReason, Reason},
+        conditions::{AdvisoryCode, ConditionType, EventReason, Reason},
         crd,
     },
     domain::workload::{Problem, Workload, parse},
@@ -166,7 +166,7 @@ fn table_faults(what: &str, rows: &[Vec<&str>], wanted: &BTreeSet<&str>) -> Vec<
     faults
 }
 
-// Conditions, reasons, events.
+// Conditions, reasons, events, advisories.
 
 fn condition_faults(readme: &str) -> Vec<String> {
     let conditions = section(readme, 2, "Conditions");
@@ -219,10 +219,24 @@ fn event_faults(readme: &str) -> Vec<String> {
     faults
 }
 
+fn advisory_faults(readme: &str) -> Vec<String> {
+    let rows = rows(section(readme, 2, "Advisories"));
+    let known = AdvisoryCode::ALL.iter().map(|code| code.as_str()).collect();
+    let mut faults = table_faults("advisories", &rows, &known);
+    // In status they come in this order.
+    let listed: Vec<_> = rows.iter().map(|row| name(row)).collect();
+    let order: Vec<_> = AdvisoryCode::ALL.iter().map(|code| code.as_str()).collect();
+    if faults.is_empty() && listed != order {
+        faults.push(format!("advisories: the order is {order:?}"));
+    }
+    faults
+}
+
 #[test]
-fn every_condition_reason_and_event_has_its_row() {
+fn every_condition_reason_event_and_advisory_has_its_row() {
     assert_eq!(condition_faults(&README), Vec::<String>::new());
     assert_eq!(event_faults(&README), Vec::<String>::new());
+    assert_eq!(advisory_faults(&README), Vec::<String>::new());
 }
 
 #[test]
@@ -253,6 +267,13 @@ fn a_wrong_table_is_noticed() {
             "{fault}"
         );
     }
+    for code in AdvisoryCode::ALL {
+        let fault = format!("advisories: {code} has no row");
+        assert!(
+            advisory_faults(&without(code.as_str())).contains(&fault),
+            "{fault}"
+        );
+    }
 
     let changed = |from: &str, to: &str| {
         assert!(README.contains(from), "{from}");
@@ -266,6 +287,17 @@ fn a_wrong_table_is_noticed() {
     assert!(event_faults(&normal).contains(&"events: LocksLost is Warning".to_owned()));
     let twice = changed("| `AllHeld` |", "| `AllHeld` | True | x | y |\n| `AllHeld` |");
     assert!(condition_faults(&twice).contains(&"LocksHeld: AllHeld stands there twice".to_owned()));
+    let misspelt = changed("| `TtlDiffers` |", "| `TTLDiffers` |");
+    assert!(advisory_faults(&misspelt).contains(&"advisories: TTLDiffers is no name of the code".to_owned()));
+    let (first, second) = ("| `NotIsolated` |", "| `PolicyNeedsCni` |");
+    let swapped = changed(first, "| ? |")
+        .replace(second, first)
+        .replace("| ? |", second);
+    assert!(
+        advisory_faults(&swapped)
+            .iter()
+            .any(|fault| fault.starts_with("advisories: the order"))
+    );
     let row = README
         .lines()
         .find(|line| line.starts_with("| `Loading` |"))
