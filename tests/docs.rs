@@ -526,14 +526,12 @@ fn manifest_faults(text: &str) -> Vec<String> {
         } else {
             resource(&merged(base_spec(), &value))
         };
-        match serde_json::from_value::<CoordinatedWorkload>(value.clone()) {
-            Err(error) => faults.push(format!("no CoordinatedWorkload: {error}\n{block}")),
-            Ok(_) => {
-                let problems =
-                    parsed(value).map_or_else(|invalid| invalid, |workload| workload.not_supported);
-                faults.extend(problems.iter().map(ToString::to_string));
-            }
+        if let Err(error) = serde_json::from_value::<CoordinatedWorkload>(value.clone()) {
+            faults.push(format!("no CoordinatedWorkload: {error}\n{block}"));
+            continue;
         }
+        let problems = parsed(value).map_or_else(|invalid| invalid, |workload| workload.not_supported);
+        faults.extend(problems.iter().map(ToString::to_string));
     }
     faults
 }
