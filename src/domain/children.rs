@@ -363,7 +363,8 @@ fn protocol(port: &Value) -> &str {
     given.filter(|protocol| !protocol.is_empty()).unwrap_or("TCP")
 }
 
-/// Containers of a pod template: the plain ones, then the init containers.
+/// Containers that run as long as their pod: the plain ones, then the sidecars. The other init containers have ended before
+/// the pod serves anybody; the API, too, leaves their ports out where it looks up a port by its name.
 fn containers(template: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     let of = |field: &str| {
         let list = template
@@ -372,7 +373,11 @@ fn containers(template: &Map<String, Value>) -> impl Iterator<Item = &Value> {
             .and_then(Value::as_array);
         list.map(Vec::as_slice).unwrap_or_default()
     };
-    of("containers").iter().chain(of("initContainers"))
+    let is_sidecar =
+        |container: &&Value| container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
+    of("containers")
+        .iter()
+        .chain(of("initContainers").iter().filter(is_sidecar))
 }
 
 #[cfg(test)]
