@@ -75,13 +75,14 @@ const DROPPED_WHEN_ZERO: [&str; 14] = [
 ];
 
 /// Fields whose zero value means "the default", which the apiserver then writes: there is nothing to compare.
-const DEFAULTED_WHEN_ZERO: [&str; 19] = [
+const DEFAULTED_WHEN_ZERO: [&str; 21] = [
     "dnsPolicy",
     "failureThreshold",
     "fsType",
     "imagePullPolicy",
     "iscsiInterface",
     "keyring",
+    "nodePort",
     "path",
     "periodSeconds",
     "pool",
@@ -91,6 +92,7 @@ const DEFAULTED_WHEN_ZERO: [&str; 19] = [
     "scheme",
     "storageMode",
     "successThreshold",
+    "targetPort",
     "terminationMessagePath",
     "terminationMessagePolicy",
     "timeoutSeconds",

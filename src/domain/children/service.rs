@@ -23,8 +23,10 @@ pub(super) fn numeric_targets(workload: &Workload) -> impl Iterator<Item = (u64,
         .and_then(|service| service.spec.get("ports"))
         .and_then(Value::as_array);
     ports.into_iter().flatten().filter_map(|port| {
-        let target = port.get("targetPort").filter(|target| !target.is_null());
-        // Without a target, the API takes the Service's own port.
+        // Without a target, as which it counts 0 and "" too, the API takes the Service's own port.
+        let target = port
+            .get("targetPort")
+            .filter(|target| !target.is_null() && **target != 0 && **target != "");
         let number = target.or(port.get("port"))?.as_u64()?;
         Some((number, super::protocol(port)))
     })
