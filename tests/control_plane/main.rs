@@ -12,6 +12,7 @@ mod crash;
 mod examples;
 mod faults;
 mod harness;
+mod reach;
 mod refusals;
 mod replicas;
 mod writers;
