@@ -17,6 +17,8 @@ pub struct PodView {
     pub ready_since: Option<Timestamp>,
     /// Its containers, in the order of the spec.
     pub containers: Vec<ContainerView>,
+    /// Its init containers, sidecars among them, in the order of the spec.
+    pub init_containers: Vec<ContainerView>,
     /// Why it ended as a whole (`Evicted`, `NodeLost`, …), if it did.
     pub reason: Option<String>,
     /// The scheduler's words if it can't be placed.
@@ -32,6 +34,8 @@ pub struct ContainerView {
     pub restarts: i32,
     /// It runs.
     pub running: bool,
+    /// It counts as ready: its readiness probe passes, or it has none and runs.
+    pub ready: bool,
     /// Why it waits, in the kubelet's words (`CrashLoopBackOff`, `ImagePullBackOff`), with its message.
     pub waiting: Option<(String, String)>,
     /// How it ended last: the current end if it is not running, else the one before its restart.

@@ -25,6 +25,9 @@ pub struct DeploymentView {
     pub phase: Phase,
     /// Its Available condition: status and message.
     pub availability: Option<(bool, String)>,
+    /// Why pods are missing that it wants: its `ReplicaFailure` condition, in the words with which the apiserver
+    /// refused them (a quota, Pod Security, a webhook).
+    pub refused: Option<String>,
 }
 
 /// Where a rollout stands.
@@ -78,6 +81,9 @@ impl DeploymentView {
             phase,
             availability: condition(section("status"), "Available")
                 .map(|(status, _, message)| (status == "True", message.to_owned())),
+            refused: condition(section("status"), "ReplicaFailure")
+                .filter(|(status, ..)| *status == "True")
+                .map(|(_, _, message)| message.to_owned()),
         }
     }
 
@@ -108,37 +114,70 @@ fn condition<'a>(status: Option<&'a Map<String, Value>>, type_: &str) -> Option<
     Some((text("status"), text("reason"), text("message")))
 }
 
-/// Why pods of a workload don't run, in the words of the kubelet or the scheduler: the first pod's, in order of names.
+/// Why pods of a workload are missing or don't work, in the words of the apiserver, the scheduler and the kubelet.
 #[must_use]
-pub fn pod_trouble(pods: &[PodView]) -> Option<String> {
+pub fn pod_trouble(deployment: Option<&DeploymentView>, pods: &[PodView]) -> Option<String> {
+    let refused = deployment.and_then(|deployment| deployment.refused.as_ref());
+    let refused = refused.map(|words| format!("pods can't be created: {}", words.trim_end_matches('.')));
+    let parts: Vec<_> = refused.into_iter().chain(first_trouble(pods)).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// What keeps the first pod, in order of names, from running; if all run, what keeps the first from being ready.
+fn first_trouble(pods: &[PodView]) -> Option<String> {
     let mut pods: Vec<_> = pods
         .iter()
         .filter(|pod| !pod.terminating && pod.ready_since.is_none())
         .collect();
     pods.sort_by_key(|pod| &pod.name);
-    pods.iter().find_map(|pod| {
-        let container = pod
-            .containers
-            .iter()
-            .find_map(|container| Some((container, container.waiting.as_ref()?)));
-        match (container, &pod.unschedulable) {
-            (Some((container, (reason, _))), _)
-                if reason != "ContainerCreating" && reason != "PodInitializing" =>
-            {
-                Some(format!(
-                    "pod {}, container {}: {reason}{}",
-                    pod.name,
-                    container.name,
-                    last_end(container)
-                ))
-            }
-            (_, Some(words)) => Some(format!("pod {} can't be scheduled: {words}", pod.name)),
-            (_, None) => pod
-                .reason
-                .as_ref()
-                .map(|reason| format!("pod {}: {reason}", pod.name)),
-        }
-    })
+    let does_not_run = pods.iter().find_map(|pod| does_not_run(pod));
+    does_not_run.or_else(|| pods.iter().find_map(|pod| is_not_ready(pod)))
+}
+
+fn does_not_run(pod: &PodView) -> Option<String> {
+    let waiting = pod.init_containers.iter().chain(&pod.containers);
+    let mut waiting = waiting.filter_map(|container| Some((container, container.waiting.as_ref()?)));
+    let stuck = waiting.find(|(_, (reason, _))| reason != "ContainerCreating" && reason != "PodInitializing");
+    if let Some((container, (reason, message))) = stuck {
+        let why = match reason.as_str() {
+            // One failure, of which the kubelet says the one or the other in turn.
+            "ErrImagePull" | "ImagePullBackOff" => "ImagePullBackOff".to_owned(),
+            // Names the Secret or ConfigMap that is missing, or its key. The messages of other reasons tell times.
+            "CreateContainerConfigError" if !message.is_empty() => format!("{reason} ({message})"),
+            _ => reason.clone(),
+        };
+        let (name, end) = (&container.name, last_end(container));
+        return Some(format!("pod {}, container {name}: {why}{end}", pod.name));
+    }
+    if let Some(words) = &pod.unschedulable {
+        let words = words.trim_end_matches('.');
+        return Some(format!("pod {} can't be scheduled: {words}", pod.name));
+    }
+    let reason = pod.reason.as_ref()?;
+    Some(format!("pod {}: {reason}", pod.name))
+}
+
+fn is_not_ready(pod: &PodView) -> Option<String> {
+    if pod.finished || pod.containers.is_empty() || !pod.containers.iter().all(|container| container.running)
+    {
+        return None;
+    }
+    let of_the_pod = || {
+        format!(
+            "pod {}: its containers are ready, a readiness gate of it is not met",
+            pod.name
+        )
+    };
+    let sidecars = pod.init_containers.iter().filter(|container| container.running);
+    let mut containers = pod.containers.iter().chain(sidecars);
+    let not_ready = containers.find(|container| !container.ready);
+    Some(not_ready.map_or_else(of_the_pod, |container| {
+        let (name, end) = (&container.name, last_end(container));
+        format!(
+            "pod {}, container {name}: its readiness probe fails, or has not passed yet{end}",
+            pod.name
+        )
+    }))
 }
 
 fn last_end(container: &ContainerView) -> String {
@@ -147,3 +186,6 @@ fn last_end(container: &ContainerView) -> String {
         .as_ref()
         .map_or_else(String::new, |end| format!(" (ended last with {end})"))
 }
+
+#[cfg(test)]
+mod tests;

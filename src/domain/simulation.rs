@@ -106,6 +106,8 @@ struct World {
     /// Wanted replicas, and whether the Deployment rolls out.
     wanted: i32,
     rolling: bool,
+    /// The Deployment controller's pods are refused, in these words; the Deployment then lacks its minimum.
+    refused: Option<&'static str>,
     /// A request for the Deployment fails like this.
     failure: Option<FailureKind>,
     pods: Vec<PodView>,
@@ -149,6 +151,7 @@ impl World {
             resource,
             wanted: 3,
             rolling: false,
+            refused: None,
             failure: None,
             pods: vec![],
             data: BTreeMap::new(),
@@ -360,6 +363,11 @@ impl World {
                 } else {
                     "NewReplicaSetAvailable"
                 };
+                let (enough, refused) = if self.refused.is_some() {
+                    ("False", "True")
+                } else {
+                    ("True", "False")
+                };
                 object["spec"]["replicas"] = json!(self.wanted);
                 object.insert(
                     "status".into(),
@@ -367,8 +375,9 @@ impl World {
                         "observedGeneration": 1, "replicas": self.pods.len(), "readyReplicas": ready,
                         "updatedReplicas": updated, "availableReplicas": ready,
                         "conditions": [
-                            { "type": "Available", "status": "True", "reason": "x", "message": "x" },
+                            { "type": "Available", "status": enough, "reason": "x", "message": "Too few pods." },
                             { "type": "Progressing", "status": "True", "reason": reason, "message": "x" },
+                            { "type": "ReplicaFailure", "status": refused, "reason": "FailedCreate", "message": self.refused },
                         ],
                     }),
                 );

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod};
 use kube::{
     ResourceExt as _,
     runtime::{
@@ -131,25 +131,11 @@ fn view(pod: &Pod) -> PodView {
     };
     let ready = condition("Ready").filter(|condition| condition.status == "True");
     let scheduled = condition("PodScheduled").filter(|condition| condition.status == "False");
-    let statuses = status
-        .and_then(|status| status.container_statuses.as_deref())
-        .unwrap_or_default();
-    // In the order of the spec: "the first container" is the first that was written.
-    let names = pod
-        .spec
-        .as_ref()
-        .map(|spec| spec.containers.iter().map(|container| container.name.as_str()));
-    let containers = names
-        .into_iter()
-        .flatten()
-        .map(|name| match statuses.iter().find(|status| status.name == name) {
-            Some(status) => container(status),
-            None => ContainerView {
-                name: name.to_owned(),
-                ..ContainerView::default()
-            },
-        })
-        .collect();
+    let spec = pod.spec.as_ref();
+    let containers = spec.map(|spec| spec.containers.as_slice());
+    let init_containers = spec.and_then(|spec| spec.init_containers.as_deref());
+    let statuses = status.and_then(|status| status.container_statuses.as_deref());
+    let init_statuses = status.and_then(|status| status.init_container_statuses.as_deref());
     PodView {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
@@ -163,10 +149,28 @@ fn view(pod: &Pod) -> PodView {
                 .as_ref()
                 .map_or(Timestamp::UNIX_EPOCH, |since| since.0)
         }),
-        containers,
+        containers: views(containers, statuses),
+        init_containers: views(init_containers, init_statuses),
         reason: status.and_then(|status| status.reason.clone()),
         unschedulable: scheduled.and_then(|scheduled| scheduled.message.clone()),
     }
+}
+
+/// In the order of the spec: "the first container" is the first that was written.
+fn views(containers: Option<&[Container]>, statuses: Option<&[ContainerStatus]>) -> Vec<ContainerView> {
+    let containers = containers.unwrap_or_default().iter();
+    containers
+        .map(|written| {
+            let mut statuses = statuses.unwrap_or_default().iter();
+            match statuses.find(|status| status.name == written.name) {
+                Some(status) => container(status),
+                None => ContainerView {
+                    name: written.name.clone(),
+                    ..ContainerView::default()
+                },
+            }
+        })
+        .collect()
 }
 
 fn container(status: &ContainerStatus) -> ContainerView {
@@ -182,6 +186,7 @@ fn container(status: &ContainerStatus) -> ContainerView {
         name: status.name.clone(),
         restarts: status.restart_count,
         running: status.state.as_ref().is_some_and(|state| state.running.is_some()),
+        ready: status.ready,
         waiting: waiting.map(|waiting| {
             (
                 waiting.reason.clone().unwrap_or_default(),

@@ -155,6 +155,21 @@ fn name_conflict() {
 }
 
 #[test]
+fn pods_refused() {
+    let mut world = World::new(&spec(&["users"], &json!({})));
+    world.pods.clear();
+    world.refused = Some("pods \"shop-x\" is forbidden: exceeded quota: small");
+    world.advance(secs(10));
+    let mut text = format!("UNAVAILABLE\n{}", told(&world));
+    world.rolling = true;
+    world.restart();
+    world.respec(&spec(&["users", "orders"], &json!({})));
+    world.advance(secs(10));
+    let _ = writeln!(text, "ROLLING OUT\n{}", told(&world));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn invalid_spec() {
     let mut world = World::new(&spec(&["users"], &json!({ "ttl": "10s", "renewInterval": "5s" })));
     world.advance(secs(10));

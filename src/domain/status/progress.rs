@@ -30,7 +30,7 @@ pub(super) fn workload(
     previous: &CoordinatedWorkloadStatus,
     memory: &mut Memory,
 ) {
-    let trouble = pod_trouble(observed.pods);
+    let trouble = pod_trouble(deployment, observed.pods);
     let available = available(deployment, trouble.as_deref());
     let unavailable = available.truth != Truth::True;
     let available_message = available.message.clone();
@@ -247,7 +247,8 @@ fn available(deployment: Option<&DeploymentView>, trouble: Option<&str>) -> Verd
             "The Deployment has its minimum of available pods.",
         ),
         Some((_, Some((false, words)))) => {
-            let message = trouble.map_or_else(|| words.clone(), |trouble| format!("{words} {trouble}."));
+            let because = |trouble| format!("{}; {trouble}.", words.trim_end_matches('.'));
+            let message = trouble.map_or_else(|| words.clone(), because);
             Verdict::new(Truth::False, Reason::MinimumReplicasUnavailable, message)
         }
         Some((_, None)) | None => Verdict::new(
