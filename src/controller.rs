@@ -28,7 +28,7 @@ use crate::{
     cluster::{CachedChild, Cluster},
     domain::children::{ChildKind, Children},
     observer::{Observers, Settings, WorkloadKey},
-    reconcile::{ChildCaches, Context, PodIndex, error_policy, key_of, reconcile},
+    reconcile::{ChildCaches, Concerned, Context, NEIGHBOURS, error_policy, key_of, reconcile},
 };
 
 /// Passes at a time: enough to hide the apiserver's latency, few enough not to crowd out others.
@@ -59,11 +59,6 @@ pub async fn run(
 
     let mut writers = Children::from_fn(|kind| Some(Writer::<CachedChild>::new(kind)));
     let stores = Children::from_fn(|kind| writers.get(kind).as_ref().map(Writer::as_reader));
-    for kind in ChildKind::ALL {
-        if let Some(writer) = writers.get_mut(kind).take() {
-            watches.spawn(watch_children(scope.clone(), kind, writer, triggers.clone()));
-        }
-    }
     let stores = Children::from_fn(|kind| {
         stores
             .get(kind)
@@ -74,8 +69,18 @@ pub async fn run(
         Cluster::new(client, instance),
         observers,
         ChildCaches::new(stores.clone()),
-        PodIndex::default(),
     ));
+    for kind in ChildKind::ALL {
+        if let Some(writer) = writers.get_mut(kind).take() {
+            watches.spawn(watch_children(
+                scope.clone(),
+                kind,
+                writer,
+                Arc::clone(&context),
+                triggers.clone(),
+            ));
+        }
+    }
     let (pods_listed, pods_ready) = tokio::sync::oneshot::channel();
     watches.spawn(watch_pods(
         scope.clone(),
@@ -179,15 +184,40 @@ impl Triggers {
     }
 }
 
-async fn watch_children(scope: Scope, kind: ChildKind, mut writer: Writer<CachedChild>, triggers: Triggers) {
+async fn watch_children(
+    scope: Scope,
+    kind: ChildKind,
+    mut writer: Writer<CachedChild>,
+    context: Arc<Context>,
+    triggers: Triggers,
+) {
     let api = scope.api::<CachedChild>(&kind);
-    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL))
-        .default_backoff()
-        .boxed();
+    let with_neighbours = NEIGHBOURS.contains(&kind);
+    let config = if with_neighbours {
+        config()
+    } else {
+        config().labels(WORKLOAD_LABEL)
+    };
+    let mut events = watcher::watcher(api, config).default_backoff().boxed();
     while let Some(event) = events.next().await {
-        let Some(event) = logged(event, kind.plural()) else {
+        let Some(mut event) = logged(event, kind.plural()) else {
             continue;
         };
+        if with_neighbours {
+            let (child, concerned) = context.neighbours.split(kind, event);
+            for concerned in concerned {
+                match concerned {
+                    Concerned::One(key) => triggers.trigger(&key),
+                    Concerned::Namespace(namespace) => {
+                        for key in context.of_namespace(&namespace) {
+                            triggers.trigger(&key);
+                        }
+                    }
+                }
+            }
+            let Some(child) = child else { continue };
+            event = child;
+        }
         writer.apply_watcher_event(&event);
         if let Event::Apply(child) | Event::InitApply(child) | Event::Delete(child) = &event {
             triggers.trigger(&WorkloadKey {

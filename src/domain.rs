@@ -10,13 +10,16 @@ pub mod advisory;
 pub mod assessment;
 pub mod balance;
 pub mod children;
+pub mod drift;
 pub mod finding;
 pub mod incident;
 pub mod judgement;
 pub mod locks;
 pub mod memory;
+pub mod neighbours;
 pub mod ownership;
 pub mod rollout;
+pub mod selector;
 #[cfg(test)]
 mod simulation;
 pub mod status;
@@ -29,11 +32,12 @@ use self::{
     children::{Children, Live, LiveChildren, Outcome, Plan, Prepared},
     locks::Mono,
     memory::Memory,
+    neighbours::Neighbours,
     ownership::PodView,
     rollout::DeploymentView,
     workload::{Problem, Workload},
 };
-use crate::api::{CoordinatedWorkload, CoordinatedWorkloadStatus};
+use crate::api::{CoordinatedWorkload, CoordinatedWorkloadStatus, spec::ConflictPolicy};
 
 /// The present moment on both clocks: verdicts use the monotonic one, people the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,11 +69,27 @@ pub struct Observed<'a> {
     pub live: &'a LiveChildren,
     /// Its pods.
     pub pods: &'a [PodView],
+    /// Others' objects that act on its pods.
+    pub neighbours: &'a Neighbours,
     /// Its store; `None` without `spec.redis`.
     pub store: Option<&'a StoreView>,
 }
 
 impl Observed<'_> {
+    /// Whether status speaks of an older generation than this spec's.
+    #[must_use]
+    pub fn is_new_spec(&self) -> bool {
+        let status = self.resource.status.as_ref();
+        status.map(|status| status.observed_generation) != self.resource.metadata.generation
+    }
+
+    /// Whether this is another spec than one that was reported on before; not so if it is the first.
+    #[must_use]
+    pub fn is_changed_spec(&self) -> bool {
+        let status = self.resource.status.as_ref();
+        self.is_new_spec() && status.is_some_and(|status| status.observed_generation > 0)
+    }
+
     /// The live Deployment, unless it is somebody else's of the same name.
     #[must_use]
     pub fn deployment(&self) -> Option<&Live> {
@@ -108,8 +128,9 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
         .map(|status| status.children.as_slice())
         .unwrap_or_default();
     let children = observed.workload.as_ref().ok().map(|workload| {
-        let prepared = children::build(workload);
-        let plan = children::plan(workload, &prepared, observed.live, listed);
+        let prepared = children::build_over(workload, kept_deployment(workload, observed.live));
+        let mut plan = children::plan(workload, &prepared, observed.live, listed);
+        memory.drift.hold(&mut plan, observed.is_new_spec(), now.mono);
         (prepared, plan)
     });
     let rollout = observed
@@ -124,6 +145,15 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
         Assessment::unjudged()
     };
     Decision { children, assessment }
+}
+
+/// The Deployment whose selector is kept: ours, or one that may become ours.
+fn kept_deployment<'a>(workload: &Workload, live: &'a LiveChildren) -> Option<&'a Live> {
+    let ours = |live: &Live| match live.controller() {
+        Some(controller) => controller == workload.uid,
+        None => workload.conflict_policy == ConflictPolicy::Adopt,
+    };
+    live.deployment.as_ref().filter(|live| ours(live))
 }
 
 /// Says the status that follows from a decision and what came of it. `outcome` is `None` if nothing was tried.

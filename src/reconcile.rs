@@ -7,6 +7,7 @@
 mod credentials;
 mod events;
 mod index;
+mod neighbours;
 
 use std::{
     collections::HashMap,
@@ -20,6 +21,7 @@ use kube::{ResourceExt as _, runtime::controller::Action};
 
 use self::credentials::Credentials;
 pub use self::index::{ChildCaches, PodIndex};
+pub use self::neighbours::{Concerned, NEIGHBOURS, NeighbourIndex};
 use crate::{
     api::{CoordinatedWorkload, CoordinatedWorkloadStatus},
     clock,
@@ -30,6 +32,7 @@ use crate::{
         children::{self, Children, Live, LiveChildren, Outcome},
         locks::Mono,
         memory::Memory,
+        neighbours::Neighbours,
         status::announce,
         workload::{Workload, parse},
     },
@@ -58,6 +61,8 @@ pub struct Context {
     pub children: ChildCaches,
     /// The pods of all resources.
     pub pods: PodIndex,
+    /// Others' autoscalers and budgets.
+    pub neighbours: NeighbourIndex,
     workloads: Mutex<HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>>,
     /// Tells targets apart; keyed anew in every process, so that it reveals nothing of a password.
     hasher: std::hash::RandomState,
@@ -103,12 +108,13 @@ impl Error {
 impl Context {
     /// The context of a fresh process.
     #[must_use]
-    pub fn new(cluster: Cluster, observers: Observers, children: ChildCaches, pods: PodIndex) -> Self {
+    pub fn new(cluster: Cluster, observers: Observers, children: ChildCaches) -> Self {
         Self {
             cluster,
             observers,
             children,
-            pods,
+            pods: PodIndex::default(),
+            neighbours: NeighbourIndex::default(),
             workloads: Mutex::default(),
             hasher: std::hash::RandomState::new(),
         }
@@ -118,6 +124,13 @@ impl Context {
     pub fn release(&self, key: &WorkloadKey) {
         self.observers.release(key);
         self.workloads().remove(key);
+    }
+
+    /// The resources of a namespace that were looked at.
+    pub fn of_namespace(&self, namespace: &str) -> Vec<WorkloadKey> {
+        let known = self.workloads();
+        let keys = known.keys().filter(|key| key.namespace == namespace);
+        keys.cloned().collect()
     }
 
     /// Forgets every resource that `exists` does not know.
@@ -221,11 +234,19 @@ impl Pass<'_> {
             Ok(workload) => self.observe(workload).await,
             Err(_) => None,
         };
+        let neighbours = workload.as_ref().map_or_else(
+            |_| Neighbours::default(),
+            |workload| {
+                let deployment = live.deployment.as_ref();
+                self.context.neighbours.of(&self.key, workload, deployment)
+            },
+        );
         let observed = Observed {
             resource: &resource,
             workload: &workload,
             live: &live,
             pods: &pods,
+            neighbours: &neighbours,
             store: store.as_ref(),
         };
         // Decide.
@@ -233,13 +254,7 @@ impl Pass<'_> {
         // Execute.
         let outcome = match (&workload, &decision.children) {
             (Ok(workload), Some((prepared, plan))) if !workload.suspend => {
-                self.execute(
-                    workload,
-                    prepared,
-                    plan,
-                    resource.metadata.generation.unwrap_or_default(),
-                )
-                .await
+                self.execute(workload, prepared, plan, &observed).await
             }
             _ => None,
         };
@@ -252,6 +267,7 @@ impl Pass<'_> {
         let ahead = |moment: Option<Mono>| moment.filter(|moment| *moment > at.mono);
         let recheck = [
             decision.assessment.recheck_at,
+            self.entry.memory.children_recheck_at(at.mono),
             ahead(self.entry.apply_backoff.until()),
             ahead(self.entry.credentials.retry_at()),
         ];
@@ -343,9 +359,10 @@ impl Pass<'_> {
         workload: &Workload,
         prepared: &Children<children::Prepared>,
         plan: &children::Plan,
-        generation: i64,
+        observed: &Observed<'_>,
     ) -> Option<Outcome> {
-        if plan.is_empty() {
+        let generation = workload.generation;
+        if plan.is_idle() {
             self.entry.apply_backoff.reset();
             self.entry.failed = None;
             return None;
@@ -364,17 +381,19 @@ impl Pass<'_> {
                 *self.entry.newer.get_mut(kind) = Some((clock::mono(), live));
             }
         }
-        events::announce_children(&outcome, &self.key.name, &mut self.entry.memory.outbox);
-        let unsettled = outcome.children.iter().any(|(_, applied)| {
-            matches!(
-                applied.as_ref().map(|applied| &applied.action),
-                Some(children::Action::Updated {
-                    unsettled: Some(_),
-                    ..
-                })
-            )
-        });
-        if outcome.failures.is_empty() && !unsettled {
+        let drift = &mut self.entry.memory.drift;
+        let corrected = drift.record(&outcome, observed.is_new_spec(), clock::mono());
+        let said =
+            events::announce_children(&outcome, &self.key.name, &corrected, observed.is_changed_spec());
+        self.entry.memory.outbox.extend(said);
+        for (_, applied) in outcome.children.iter() {
+            if let Some(applied) = applied
+                && matches!(applied.action, children::Action::Adopted { .. })
+            {
+                self.entry.memory.adopted.insert(applied.uid.clone());
+            }
+        }
+        if outcome.failures.is_empty() {
             self.entry.apply_backoff.reset();
             self.entry.failed = None;
         } else {
@@ -475,7 +494,7 @@ impl Pass<'_> {
 }
 
 /// When to look again.
-fn next(recheck: [Option<Mono>; 3], status_due: Option<Mono>) -> Action {
+fn next(recheck: [Option<Mono>; 4], status_due: Option<Mono>) -> Action {
     let now = clock::mono();
     let resync = now + RESYNC.mul_f64(0.8 + 0.4 * draw());
     let next = recheck

@@ -48,6 +48,10 @@ names! {
         LocksHeld,
         /// No pod holds more than its share.
         LocksBalanced,
+        /// The autoscaler's own verdict.
+        ScalingActive,
+        /// An eviction is possible.
+        DisruptionsAllowed,
     }
 }
 
@@ -100,7 +104,7 @@ names! {
         MinimumReplicasUnavailable,
         /// Available, `LocksHeld`: no replicas are wanted.
         NoReplicasWanted,
-        /// Available: not known yet.
+        /// Available, `ScalingActive`, `DisruptionsAllowed`: not known yet.
         Pending,
         /// `StoreReachable`: complete, fresh answers.
         Reachable,
@@ -146,7 +150,8 @@ names! {
         ForeignHolder,
         /// `LocksHeld`: the holder's pod is gone, the lock still runs.
         OrphanedOwner,
-        /// `LocksHeld`, `LocksBalanced`: no complete answer from Redis.
+        /// `LocksHeld`, `LocksBalanced`: no complete answer from Redis; these and `StoreReachable`: this version can't
+        /// look there.
         NotObserved,
         /// `LocksHeld`: no holder yet, within the grace.
         AwaitingHolder,
@@ -166,6 +171,14 @@ names! {
         Settling,
         /// `LocksBalanced`: no pod holds more than its share.
         Balanced,
+        /// `DisruptionsAllowed`: a pod may be evicted.
+        BudgetAvailable,
+        /// `DisruptionsAllowed`: for too long, no pod may be evicted, because too few are healthy.
+        BudgetExhausted,
+        /// `DisruptionsAllowed`: the budget allows no eviction even if every pod is healthy.
+        BudgetBlocksEviction,
+        /// `DisruptionsAllowed`: another budget covers the pods too, and a pod of two budgets can't be evicted.
+        OverlappingBudgets,
     }
 }
 
@@ -186,6 +199,8 @@ names! {
         LocksRebalanced,
         /// Redis answers again.
         StoreReachable,
+        /// The autoscaler decides on the replicas from now on.
+        ReplicasHandedOver,
         /// Lockstep changes nothing any more.
         Suspended,
         /// Lockstep works again.
@@ -214,6 +229,8 @@ names! {
         RolloutStuck,
         /// Somebody changed a child; Lockstep changed it back.
         DriftCorrected,
+        /// No pod can be evicted, so that draining a node would wait.
+        DrainBlocked,
     }
 }
 
@@ -229,6 +246,7 @@ impl EventReason {
             | Self::LocksRecovered
             | Self::LocksRebalanced
             | Self::StoreReachable
+            | Self::ReplicasHandedOver
             | Self::Suspended
             | Self::Resumed => false,
             Self::LocksLost
@@ -242,7 +260,8 @@ impl EventReason {
             | Self::NameConflict
             | Self::ApplyFailed
             | Self::RolloutStuck
-            | Self::DriftCorrected => true,
+            | Self::DriftCorrected
+            | Self::DrainBlocked => true,
         }
     }
 }

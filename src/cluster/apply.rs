@@ -7,11 +7,14 @@
 //! | Deployment, replicas | |
 //! | HorizontalPodAutoscaler | it scales by name, so never before that name is our Deployment's |
 
+use serde_json::Value;
+
 use super::error::Error;
-use super::rest::{Force, Rest, Target};
+use super::managed_fields;
+use super::rest::{Force, Object, Rest, Target};
 use crate::domain::children::{
-    Action, Applied, ChildKind, Children, Correction, Failure, FailureKind, Intent, Live, Outcome, Plan,
-    Prepared, Reason, Refusal, ReplicasStep, RetryCause, Step, step,
+    Action, Applied, ChildKind, Children, Correction, Failure, FailureKind, Intent, Live, Outcome, Override,
+    Plan, Prepared, Reason, Refusal, ReplicasApplied, ReplicasStep, RetryCause, Step, build_over, step,
 };
 use crate::domain::workload::Workload;
 
@@ -104,7 +107,7 @@ impl<'a> Pass<'a> {
 
     fn deployment_is_ours(&self) -> bool {
         match &self.plan.steps.deployment {
-            Step::Nothing { uid: Some(_) } | Step::Apply { .. } => true,
+            Step::Nothing { uid: Some(_) } | Step::Apply { .. } | Step::Hold { .. } => true,
             Step::Create => self.outcome.children.deployment.is_some(),
             Step::Nothing { uid: None } | Step::Delete { .. } | Step::AwaitDeletion | Step::Refuse(_) => {
                 false
@@ -173,7 +176,12 @@ impl<'a> Pass<'a> {
         match self.rest.get(self.target(kind)).await {
             Ok(Some(object)) => {
                 let live = Live::new(object);
-                match step(&self.workload.uid, Some(intent), Some(&live), &self.plan.known) {
+                // A Deployment keeps its selector, and so its intent depends on the one that is there.
+                let rebuilt = (kind == ChildKind::Deployment)
+                    .then(|| build_over(self.workload, Some(&live)).deployment)
+                    .flatten();
+                let intent = rebuilt.as_ref().unwrap_or(intent);
+                match step(&self.plan.claim, Some(intent), Some(&live)) {
                     Step::Refuse(Refusal::Foreign) => {
                         let failure = Failure {
                             kind: FailureKind::NameConflict,
@@ -207,8 +215,17 @@ impl<'a> Pass<'a> {
                 let result = self.update(intent, uid, *convert, reason).await;
                 self.record(kind, result.map_err(|error| error.failure(kind)));
             }
+            Step::Hold { uid } => {
+                let applied = Applied {
+                    uid: uid.clone(),
+                    hash: intent.hash().to_owned(),
+                    action: Action::None,
+                    live: read,
+                };
+                self.record(kind, Ok(applied));
+            }
             Step::AwaitDeletion => self.await_deletion(kind),
-            Step::Refuse(refusal) => self.record(kind, Err(refused(kind, *refusal))),
+            Step::Refuse(refusal) => self.record(kind, Err(refused(kind, refusal))),
             // With an intent and an object, neither is ever a step.
             Step::Create | Step::Delete { .. } => {}
         }
@@ -222,9 +239,17 @@ impl<'a> Pass<'a> {
         reason: &Reason,
     ) -> Result<Applied, Error> {
         let target = self.target(intent.kind());
-        if convert {
-            self.convert(target).await?;
-        }
+        let before = match reason {
+            Reason::Adoption => {
+                self.rewrite_managed_fields(target, managed_fields::taken_over)
+                    .await?
+            }
+            Reason::NewIntent | Reason::Drift(_) if convert => {
+                self.rewrite_managed_fields(target, managed_fields::converted)
+                    .await?
+            }
+            Reason::NewIntent | Reason::Drift(_) => None,
+        };
         let (live, overrides) = match self.rest.apply(target, uid, intent.body(), Force::No).await {
             Ok(live) => (live, Vec::new()),
             Err(error) => {
@@ -238,21 +263,29 @@ impl<'a> Pass<'a> {
                 )
             }
         };
+        let action = match reason {
+            // Not by its generation: that counts defaults that went and came back.
+            Reason::Adoption => Some(Action::Adopted {
+                changed: before.as_ref().and_then(|before| before.get("spec")) != live.object().get("spec"),
+            }),
+            Reason::NewIntent | Reason::Drift(_) => None,
+        };
         let field = match reason {
-            Reason::NewIntent => None,
+            Reason::NewIntent | Reason::Adoption => None,
             Reason::Drift(field) => Some(field.clone()),
         };
         let corrected = field.is_some() || !overrides.is_empty();
-        let unsettled = match step(&self.workload.uid, Some(intent), Some(&live), &self.plan.known) {
+        let unsettled = match step(&self.plan.claim, Some(intent), Some(&live)) {
             Step::Apply {
                 reason: Reason::Drift(field),
                 ..
             } => Some(field),
             Step::Apply {
-                reason: Reason::NewIntent,
+                reason: Reason::NewIntent | Reason::Adoption,
                 ..
-            } => Some("metadata.annotations".into()),
+            } => Some("metadata".into()),
             Step::Nothing { .. }
+            | Step::Hold { .. }
             | Step::Create
             | Step::Delete { .. }
             | Step::AwaitDeletion
@@ -262,25 +295,32 @@ impl<'a> Pass<'a> {
         Ok(Applied {
             uid: live.uid().to_owned(),
             hash: intent.hash().to_owned(),
-            action: Action::Updated {
+            action: action.unwrap_or(Action::Updated {
                 correction,
                 unsettled,
-            },
+            }),
             live: Some(live),
         })
     }
 
-    /// Before the first apply to an object. Others write to it meanwhile, hence the attempts.
-    async fn convert(&self, target: Target<'_>) -> Result<(), Error> {
+    /// Before the first apply to an object; the object as it was then. Others write to it meanwhile, hence the attempts.
+    async fn rewrite_managed_fields(
+        &self,
+        target: Target<'_>,
+        rewritten: fn(&Object) -> Option<Vec<Value>>,
+    ) -> Result<Option<Object>, Error> {
         let mut attempt = 1;
         loop {
             // If it is gone, the apply says so.
             let Some(object) = self.rest.get(target).await? else {
-                return Ok(());
+                return Ok(None);
             };
-            match self.rest.convert(target, &object).await {
+            let Some(entries) = rewritten(&object) else {
+                return Ok(Some(object));
+            };
+            match self.rest.replace_managed_fields(target, &object, entries).await {
                 Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,
-                result => return result,
+                result => return result.map(|()| Some(object)),
             }
         }
     }
@@ -289,8 +329,8 @@ impl<'a> Pass<'a> {
     /// behind, and two that set replicas would take turns.
     async fn replicas(&mut self, count: i32) {
         match self.try_replicas(count).await {
-            Ok(Some(live)) => {
-                self.outcome.replicas = Some(count);
+            Ok(Some((live, overrides))) => {
+                self.outcome.replicas = Some(ReplicasApplied { count, overrides });
                 if let Some(deployment) = &mut self.outcome.children.deployment {
                     deployment.live = Some(live);
                 }
@@ -300,7 +340,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn try_replicas(&mut self, count: i32) -> Result<Option<Live>, Error> {
+    /// The Deployment afterwards, and whose replicas were overwritten.
+    async fn try_replicas(&mut self, count: i32) -> Result<Option<(Live, Vec<Override>)>, Error> {
         let autoscaler = self
             .rest
             .get(self.target(ChildKind::HorizontalPodAutoscaler))
@@ -320,20 +361,30 @@ impl<'a> Pass<'a> {
             if !ours || live.replicas() == Some(i64::from(count)) {
                 return Ok(None);
             }
-            match self.rest.apply_replicas(target, &live, count).await {
+            // Without force first, to learn who set them.
+            let mut result = self.rest.apply_replicas(target, &live, count, Force::No).await;
+            let overrides = result.as_ref().err().map(Error::overrides).unwrap_or_default();
+            if !overrides.is_empty() {
+                result = self.rest.apply_replicas(target, &live, count, Force::Yes).await;
+            }
+            match result {
                 Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,
-                result => return result.map(Some),
+                result => return result.map(|live| Some((live, overrides))),
             }
         }
     }
 }
 
-fn refused(kind: ChildKind, refusal: Refusal) -> Failure {
+fn refused(kind: ChildKind, refusal: &Refusal) -> Failure {
     let noun = kind.kind();
     let (kind_of_failure, message) = match refusal {
         Refusal::Foreign => (
             FailureKind::NameConflict,
             format!("a {noun} of this name exists that Lockstep did not make for this resource"),
+        ),
+        Refusal::Controlled(controller) => (
+            FailureKind::NameConflict,
+            format!("a {noun} of this name exists that {controller} controls"),
         ),
         Refusal::OwnershipLost => (
             FailureKind::OwnershipLost,

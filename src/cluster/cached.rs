@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rest::Object;
+use crate::api::WORKLOAD_LABEL;
 use crate::domain::children::{ChildKind, Live};
 
 /// A child, made for `kube::runtime::reflector`: whole, since any field of it may be intended, but kept as text.
@@ -20,10 +21,17 @@ pub struct CachedChild {
     /// Name, namespace, UID and version only; the rest is in the text.
     metadata: ObjectMeta,
     unconverted: bool,
+    labelled: bool,
     object: Box<str>,
 }
 
 impl CachedChild {
+    /// Whether it bears Lockstep's label: of the kinds that are watched whole, the others are nobody's children.
+    #[must_use]
+    pub const fn is_labelled(&self) -> bool {
+        self.labelled
+    }
+
     /// The child as planning sees it.
     #[must_use]
     pub fn live(&self) -> Live {
@@ -54,6 +62,11 @@ impl From<Object> for CachedChild {
                 ..ObjectMeta::default()
             },
             unconverted: live.unconverted(),
+            labelled: live
+                .object()
+                .get("metadata")
+                .and_then(|metadata| metadata.get("labels")?.get(WORKLOAD_LABEL))
+                .is_some(),
             object: serde_json::to_string(live.object())
                 .unwrap_or_default()
                 .into_boxed_str(),

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::rest::Object;
-use crate::api::FIELD_MANAGER;
+use crate::api::{FIELD_MANAGER, REPLICAS_FIELD_MANAGER};
 use crate::domain::children::is_creation_entry;
 
 /// The managedFields to write, or `None` if there is no entry of our POST.
@@ -37,6 +37,63 @@ pub(super) fn converted(object: &Object) -> Option<Vec<Value>> {
     });
     entry.insert("fieldsV1".into(), Value::Object(owned));
     kept.push(Value::Object(entry));
+    Some(kept)
+}
+
+/// The managedFields of an adopted object: everything in its spec becomes the applier's, whoever set it, so that the
+/// next apply removes what the intent doesn't have. Two things stay others': replicas, and whatever is outside spec.
+///
+/// Without this, the containers and variables of the object's former life would stay beside those of the template.
+pub(super) fn taken_over(object: &Object) -> Option<Vec<Value>> {
+    let entries = object.get("metadata")?.get("managedFields")?.as_array()?;
+    let mut spec = Map::new();
+    let mut kept = Vec::new();
+    let mut ours = None;
+    for entry in entries {
+        let is = |field: &str, wanted: &str| entry.get(field).is_some_and(|value| value == wanted);
+        let of_subresource = entry
+            .get("subresource")
+            .and_then(Value::as_str)
+            .is_some_and(|name| !name.is_empty());
+        if of_subresource || is("manager", REPLICAS_FIELD_MANAGER) {
+            kept.push(entry.clone());
+            continue;
+        }
+        let mut entry = entry.clone();
+        if let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") {
+            if let Some(Value::Object(mut theirs)) = fields.remove("f:spec") {
+                let replicas = theirs.remove("f:replicas");
+                unite(&mut spec, &theirs);
+                if let Some(replicas) = replicas {
+                    fields.insert("f:spec".into(), Value::from_iter([("f:replicas", replicas)]));
+                }
+            }
+            if fields.is_empty() {
+                continue;
+            }
+        }
+        if ours.is_none() && is("manager", FIELD_MANAGER) && is("operation", "Apply") {
+            ours = Some(entry);
+        } else {
+            kept.push(entry);
+        }
+    }
+    let mut ours = ours.unwrap_or_else(|| {
+        Value::from_iter([
+            ("manager", Value::from(FIELD_MANAGER)),
+            ("operation", "Apply".into()),
+            (
+                "apiVersion",
+                object.get("apiVersion").cloned().unwrap_or_default(),
+            ),
+            ("fieldsType", "FieldsV1".into()),
+            ("fieldsV1", Value::Object(Map::new())),
+        ])
+    });
+    if let Some(Value::Object(fields)) = ours.get_mut("fieldsV1") {
+        fields.insert("f:spec".into(), Value::Object(spec));
+    }
+    kept.push(ours);
     Some(kept)
 }
 
@@ -95,6 +152,40 @@ mod tests {
         let entries = converted(&object(&json!([posted, applied]))).unwrap();
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0]["fieldsV1"], united);
+    }
+
+    #[test]
+    fn an_adopted_spec_is_the_appliers_but_for_replicas() {
+        let created = json!({
+            "manager": "kubectl-create", "operation": "Update",
+            "fieldsV1": { "f:metadata": { "f:labels": {} }, "f:spec": { "f:replicas": {}, "f:template": { "f:a": {} } } },
+        });
+        let edited = json!({
+            "manager": "kubectl-edit", "operation": "Update", "fieldsV1": { "f:spec": { "f:template": { "f:b": {} } } },
+        });
+        let scaled = json!({
+            "manager": "kubectl", "operation": "Update", "subresource": "scale",
+            "fieldsV1": { "f:spec": { "f:replicas": {} } },
+        });
+        let ours = json!({
+            "manager": "lockstep-replicas", "operation": "Apply", "fieldsV1": { "f:spec": { "f:replicas": {} } },
+        });
+        let mut object = object(&json!([created, edited, scaled, ours]));
+        object.insert("apiVersion".into(), "apps/v1".into());
+        let entries = taken_over(&object).unwrap();
+        let left = json!({
+            "manager": "kubectl-create", "operation": "Update",
+            "fieldsV1": { "f:metadata": { "f:labels": {} }, "f:spec": { "f:replicas": {} } },
+        });
+        let applied = json!({
+            "manager": "lockstep", "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+            "fieldsV1": { "f:spec": { "f:template": { "f:a": {}, "f:b": {} } } },
+        });
+        assert_eq!(entries, [left, scaled, ours, applied]);
+
+        // Done again, after a crash in between, it changes nothing.
+        object["metadata"]["managedFields"] = json!(entries);
+        assert_eq!(taken_over(&object), Some(entries));
     }
 
     #[test]

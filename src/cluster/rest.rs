@@ -9,8 +9,8 @@ use kube::core::Request;
 use kube::core::params::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective};
 use serde_json::{Map, Value, json};
 
+use super::TIME_LIMIT;
 use super::error::Error;
-use super::{TIME_LIMIT, managed_fields};
 use crate::api::{FIELD_MANAGER, REPLICAS_FIELD_MANAGER};
 use crate::domain::children::{ChildKind, Live};
 
@@ -113,6 +113,7 @@ impl Rest {
         target: Target<'_>,
         live: &Live,
         replicas: i32,
+        force: Force,
     ) -> Result<Live, Error> {
         let body = json!({
             "apiVersion": target.kind.api_version(),
@@ -125,7 +126,7 @@ impl Rest {
             },
             "spec": { "replicas": replicas },
         });
-        self.patch_apply(target, REPLICAS_FIELD_MANAGER, &body, Force::Yes)
+        self.patch_apply(target, REPLICAS_FIELD_MANAGER, &body, force)
             .await
     }
 
@@ -152,12 +153,13 @@ impl Rest {
         decode(&text).map(Live::new)
     }
 
-    /// Turns the managedFields entry that the POST left into an Apply entry without `f:replicas`. Nothing is sent if
-    /// there is none.
-    pub(super) async fn convert(&self, target: Target<'_>, object: &Object) -> Result<(), Error> {
-        let Some(managed_fields) = managed_fields::converted(object) else {
-            return Ok(());
-        };
+    /// Writes other managedFields to this very version of `object`.
+    pub(super) async fn replace_managed_fields(
+        &self,
+        target: Target<'_>,
+        object: &Object,
+        managed_fields: Vec<Value>,
+    ) -> Result<(), Error> {
         let version = object
             .get("metadata")
             .and_then(|metadata| metadata.get("resourceVersion"));

@@ -145,7 +145,6 @@ pub fn assess(
 }
 
 fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Recheck) -> Sight {
-    memory.first_look.get_or_insert(now.mono);
     let (trouble, certain) = match &store.seen {
         Ok(Observation {
             link: Link::Up { mode, version, .. },
@@ -154,7 +153,6 @@ fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Rec
         }) => {
             if keys.iter().all(|key| key.state != KeyState::Unknown) {
                 memory.ever_complete = true;
-                memory.first_complete.get_or_insert(now.mono);
                 memory.incomplete_since = None;
                 memory.down_since = None;
                 return Sight::Clear {

@@ -18,8 +18,10 @@ mod service;
 pub use live::Live;
 pub(crate) use live::is_creation_entry;
 pub(in crate::domain) use network_policy::declared_ports;
-pub use outcome::{Action, Applied, Correction, Failure, FailureKind, Outcome, Override, RetryCause};
-pub use plan::{Plan, Reason, Refusal, ReplicasStep, Step, plan, step};
+pub use outcome::{
+    Action, Applied, Correction, Failure, FailureKind, Outcome, Override, ReplicasApplied, RetryCause,
+};
+pub use plan::{Claim, Plan, Reason, Refusal, ReplicasStep, Step, plan, step};
 
 use std::{collections::BTreeMap, fmt::Write as _};
 

@@ -178,7 +178,6 @@ fn announce_loss(memory: &mut Memory, losses: &[(LockId, Loss)], note: &str) {
         reason: EventReason::LocksLost,
         key: format!("{} {}", first.when, id.1),
         note: with_next_step(note, finding(id, first).next_step()),
-        pod: first.from.clone(),
     });
 }
 
@@ -257,6 +256,5 @@ pub fn recover(memory: &mut Memory, transition: Option<Timestamp>) {
         reason: EventReason::LocksRecovered,
         key: transition.map_or(incident.anchor, |transition| transition.to_string()),
         note: bounded(&note),
-        pod: None,
     });
 }

@@ -13,8 +13,10 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    drift::Drift,
     locks::Mono,
     ownership::PodView,
+    status::EXHAUSTED_AFTER,
     workload::{LockSet, Workload},
 };
 use crate::api::{
@@ -61,6 +63,12 @@ pub struct Memory {
     pub had_verdict: bool,
     /// How far the template got that was written last.
     pub template: TemplateProgress,
+    /// Somebody else's changes of the children that were taken back.
+    pub drift: Drift,
+    /// Since when the budget allows no eviction, without a rollout.
+    pub exhausted_since: Option<Mono>,
+    /// UIDs of children that were adopted: they are not said to be created.
+    pub adopted: BTreeSet<String>,
     /// When status was written last.
     pub status_written: Option<Mono>,
     /// Events that wait to be posted, in order.
@@ -300,12 +308,8 @@ impl BalanceMemory {
 /// The store's connection as the verdict sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreMemory {
-    /// When it was first looked at.
-    pub first_look: Option<Mono>,
     /// Whether there was a complete read in this process.
     pub ever_complete: bool,
-    /// When the first complete read of this process was noticed.
-    pub first_complete: Option<Mono>,
     /// Since when there is no complete read, and the same for people.
     pub incomplete_since: Option<(Mono, Timestamp)>,
     /// Since when the store is said to be down, for people.
@@ -340,11 +344,17 @@ pub struct Announcement {
     pub key: String,
     /// For people; at most 1 kB is posted.
     pub note: String,
-    /// Name of the pod that it is about, if it is about one.
-    pub pod: Option<String>,
 }
 
 impl Memory {
+    /// The next moment at which time alone changes what is said of the children.
+    #[must_use]
+    pub fn children_recheck_at(&self, now: Mono) -> Option<Mono> {
+        let exhausted = self.exhausted_since.map(|since| since + EXHAUSTED_AFTER);
+        let moments = exhausted.filter(|moment| *moment > now).into_iter();
+        moments.chain(self.drift.recheck_at(now)).min()
+    }
+
     /// Takes in the pods as they are seen now.
     pub fn see_pods(&mut self, pods: &[PodView], now: Mono, wall: Timestamp) {
         for pod in pods {

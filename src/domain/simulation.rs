@@ -22,6 +22,7 @@ use super::{
     decide,
     locks::{Answer, HolderValue, Key, Link, Mode, Mono, Observation, Trouble, table::Event, table::Table},
     memory::{Announcement, Memory},
+    neighbours::Neighbours,
     ownership::{ContainerEnd, ContainerView, PodView},
     report,
     status::{announce, find},
@@ -382,6 +383,16 @@ impl World {
                     }),
                 );
             }
+            if kind == children::ChildKind::PodDisruptionBudget {
+                let pods = self.pods.len();
+                object.insert(
+                    "status".into(),
+                    json!({
+                        "observedGeneration": 1, "disruptionsAllowed": 1, "expectedPods": pods,
+                        "desiredHealthy": pods.saturating_sub(1),
+                    }),
+                );
+            }
             Some(Live::from_parts(object, false))
         })
     }
@@ -399,6 +410,7 @@ impl World {
             workload: &workload,
             live: &live,
             pods: &self.pods,
+            neighbours: &Neighbours::default(),
             store: workload.is_ok().then_some(&store),
         };
         let outcome = self.failure.map(|kind| Outcome {

@@ -5,8 +5,11 @@
 mod announce;
 mod bounds;
 mod locks;
+mod mirrors;
 mod progress;
 mod verdict;
+
+use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -28,7 +31,7 @@ use crate::api::{
     status::{self, Child},
 };
 
-pub use self::announce::announce;
+pub use self::{announce::announce, mirrors::EXHAUSTED_AFTER};
 
 /// A condition's status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,8 +59,8 @@ impl Truth {
 pub struct Verdict {
     /// Its status.
     pub truth: Truth,
-    /// Its reason.
-    pub reason: Reason,
+    /// Its reason: one of ours, or the word of whoever is quoted.
+    pub reason: Cow<'static, str>,
     /// Its message.
     pub message: String,
 }
@@ -66,9 +69,26 @@ impl Verdict {
     pub(super) fn new(truth: Truth, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             truth,
-            reason,
+            reason: Cow::Borrowed(reason.as_str()),
             message: bounded(&message.into()),
         }
+    }
+
+    /// What somebody else says, in their words.
+    pub(super) fn quoted(truth: Truth, reason: &str, message: &str) -> Self {
+        let reason = match reason {
+            "" => Cow::Borrowed(Reason::Pending.as_str()),
+            word => Cow::Owned(word.to_owned()),
+        };
+        Self {
+            truth,
+            reason,
+            message: bounded(message),
+        }
+    }
+
+    pub(super) fn is(&self, reason: Reason) -> bool {
+        self.reason == reason.as_str()
     }
 }
 
@@ -101,15 +121,21 @@ pub(super) fn report(
         &previous,
         memory,
     );
-    progress::workload(
+    mirrors::mirrors(
         &mut said,
         observed,
-        decision,
-        outcome,
         deployment.as_ref(),
         &previous,
         memory,
+        now.mono,
     );
+    let pass = progress::Pass {
+        observed,
+        decision,
+        outcome,
+        now,
+    };
+    progress::workload(&mut said, &pass, deployment.as_ref(), &previous, memory);
     let conditions = said.into_conditions(&previous.conditions, generation, now.wall);
     outages(memory, &previous, &conditions, now);
     let advisories = match workload {

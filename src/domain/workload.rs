@@ -103,6 +103,17 @@ pub enum Scaling {
     },
 }
 
+impl Scaling {
+    /// Whether there is a HorizontalPodAutoscaler of ours.
+    #[must_use]
+    pub fn has_autoscaler(&self) -> bool {
+        match self {
+            Self::Managed { min, max, .. } => min != max,
+            Self::Fixed { .. } | Self::External { .. } => false,
+        }
+    }
+}
+
 /// A PodDisruptionBudget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {

@@ -11,61 +11,124 @@ use crate::{
     api::{CoordinatedWorkload, GROUP, KIND, VERSION, conditions::EventReason},
     cluster::{Event, EventType},
     domain::{
-        children::{Action, Outcome},
+        children::{Action, Applied, ChildKind, Live, Outcome},
+        drift::{Contested, Row},
         memory::Announcement,
     },
 };
 
-/// Announces what was done to the children of `workload`.
-pub(super) fn announce_children(outcome: &Outcome, workload: &str, outbox: &mut Vec<Announcement>) {
-    let mut say = |reason, key, note| {
-        outbox.push(Announcement {
-            reason,
-            key,
-            note,
-            pod: None,
-        });
-    };
+/// What is said of what was done to the children of `workload`; `corrected` are the corrections of this pass.
+pub(super) fn announce_children(
+    outcome: &Outcome,
+    workload: &str,
+    corrected: &[Row],
+    changed_spec: bool,
+) -> Vec<Announcement> {
+    let mut said = Vec::new();
+    let mut say = |reason, key, note| said.push(Announcement { reason, key, note });
     for (kind, applied) in outcome.children.iter() {
         let Some(applied) = applied else { continue };
-        let kind = kind.kind();
+        let noun = kind.kind();
         match &applied.action {
             // Creations are announced with the status that lists them first: so a crash in between loses none.
-            Action::None | Action::Created => {}
+            // Corrections have rows of their own.
+            Action::None
+            | Action::Created
+            | Action::Updated {
+                correction: Some(_), ..
+            } => {}
+            Action::Adopted { changed } => {
+                let key = format!("{} adopted {}", applied.uid, applied.hash);
+                say(
+                    EventReason::ChildUpdated,
+                    key,
+                    adopted(kind, workload, applied, *changed),
+                );
+            }
             Action::Updated { correction: None, .. } => {
                 let key = format!("{} {}", applied.uid, applied.hash);
                 say(
                     EventReason::ChildUpdated,
                     key,
-                    format!("Applied {kind} {workload}."),
-                );
-            }
-            Action::Updated {
-                correction: Some(correction),
-                ..
-            } => {
-                let manager = correction
-                    .overrides
-                    .first()
-                    .map_or("somebody", |other| other.manager.as_str());
-                let field = correction.field.as_deref().unwrap_or("a field");
-                let note =
-                    format!("{manager} changed {field} of {kind} {workload}; Lockstep changed it back.");
-                say(
-                    EventReason::DriftCorrected,
-                    format!("{} {manager} {field}", applied.uid),
-                    note,
+                    format!("Applied {noun} {workload}."),
                 );
             }
         }
     }
-    for (kind, uid) in &outcome.deleted {
-        say(
-            EventReason::ChildDeleted,
-            uid.clone(),
-            format!("Deleted {} {workload}.", kind.kind()),
-        );
+    for row in corrected.iter().filter(|row| row.is_told()) {
+        let (uid, version) = written(outcome, row.what);
+        let key = format!("{uid} {} {} {} {version}", row.rival, row.field, row.count);
+        say(EventReason::DriftCorrected, key, correction(row, workload));
     }
+    if let (true, Some(live)) = (changed_spec, handed_over(outcome)) {
+        let replicas = live.replicas().unwrap_or_default();
+        let note = format!(
+            "HorizontalPodAutoscaler {workload} decides on the replicas from now on, beginning with the present \
+             {replicas}."
+        );
+        say(EventReason::ReplicasHandedOver, live.uid().to_owned(), note);
+    }
+    for (kind, uid) in &outcome.deleted {
+        let note = format!("Deleted {} {workload}.", kind.kind());
+        say(EventReason::ChildDeleted, uid.clone(), note);
+    }
+    said
+}
+
+fn adopted(kind: ChildKind, workload: &str, applied: &Applied, changed: bool) -> String {
+    let noun = kind.kind();
+    let pods = if changed {
+        "Its pods are replaced once, by those of the template with Lockstep's label."
+    } else {
+        "Nothing of it had to change."
+    };
+    match (kind, applied.live.as_ref().and_then(Live::replicas)) {
+        (ChildKind::Deployment, Some(replicas)) => {
+            format!("Adopted {noun} {workload} with its selector and its {replicas} replicas. {pods}")
+        }
+        _ => format!("Adopted {noun} {workload}."),
+    }
+}
+
+fn correction(row: &Row, workload: &str) -> String {
+    let Row {
+        what,
+        rival,
+        field,
+        count,
+        ..
+    } = row;
+    if *count == 1 {
+        format!("{rival} changed {field} of {what} {workload}; Lockstep changed it back.")
+    } else {
+        format!(
+            "{rival} changed {field} of {what} {workload} again; Lockstep changed it back for the {count}rd time and \
+             does so ever more rarely. Next: stop it, or put the value that it wants into the spec."
+        )
+    }
+}
+
+/// UID and version of the object that a correction was written to.
+fn written(outcome: &Outcome, what: Contested) -> (String, String) {
+    let kind = match what {
+        Contested::Child(kind) => kind,
+        Contested::Replicas => ChildKind::Deployment,
+    };
+    let live = outcome
+        .children
+        .get(kind)
+        .as_ref()
+        .and_then(|applied| applied.live.as_ref());
+    live.map(|live| (live.uid().to_owned(), live.resource_version().to_owned()))
+        .unwrap_or_default()
+}
+
+/// The autoscaler that was made for a Deployment that was there before.
+fn handed_over(outcome: &Outcome) -> Option<&Live> {
+    let autoscaler = outcome.children.autoscaler.as_ref()?;
+    let deployment = outcome.children.deployment.as_ref()?;
+    let handed = autoscaler.action == Action::Created && deployment.action != Action::Created;
+    autoscaler.live.as_ref().filter(|_| handed)
 }
 
 /// The event that an announcement becomes. Its name is made from what it announces: the same announcement, made again

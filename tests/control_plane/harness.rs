@@ -236,6 +236,14 @@ impl Room {
             .unwrap();
     }
 
+    /// Applies a manifest as somebody else would.
+    pub(crate) async fn manifest(&self, manifest: &Value) {
+        let cluster = control_plane().await;
+        let (namespace, text) = (format!("--namespace={}", self.namespace), manifest.to_string());
+        let run = move || cluster.kubectl_stdin(&["apply", &namespace, "--filename=-"], &text);
+        tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    }
+
     /// Deletes a child as somebody else would.
     pub(crate) async fn delete(&self, kind: ChildKind, name: &str) {
         self.api(kind)

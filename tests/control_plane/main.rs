@@ -7,6 +7,7 @@
     reason = "test helpers fail by panicking"
 )]
 
+mod adoption;
 mod apply;
 mod crash;
 mod examples;

@@ -44,11 +44,19 @@ pub(crate) async fn a_manifest_becomes_four_children_and_kubectl_shows_the_truth
     for (lock, pod) in ["users", "orders", "products", "logs"].iter().zip([0, 0, 1, 2]) {
         holders.take(&format!("mydb:{lock}"), &pods[pod]).await;
     }
+    // Nothing measures CPU here, and the autoscaler says so.
     history
-        .first(0, "all locks are held, by three pods", |seen| {
-            let summary = &seen.status()["summary"];
-            summary["locks"] == "4/4" && summary["spread"] == "2-1-1"
-        })
+        .first(
+            0,
+            "all locks are held, by three pods, and the autoscaler has spoken",
+            |seen| {
+                let summary = &seen.status()["summary"];
+                summary["locks"] == "4/4"
+                    && summary["spread"] == "2-1-1"
+                    && seen.says("ScalingActive") == "False/FailedGetResourceMetric"
+                    && seen.says("DisruptionsAllowed") == "True/BudgetAvailable"
+            },
+        )
         .await;
 
     let table = place.kubectl(&["get", "cwl"]).await;
@@ -64,7 +72,7 @@ pub(crate) async fn a_manifest_becomes_four_children_and_kubectl_shows_the_truth
         ]
     );
     assert_eq!(rows[1][..5], ["rigatoni", "True", "3/3", "4/4", "2-1-1"]);
-    assert_eq!(rows[1][6], "Reconciled");
+    assert_eq!(rows[1][6], "FailedGetResourceMetric");
 
     let explained = place
         .kubectl(&["explain", "cwl.spec.template.spec.containers"])

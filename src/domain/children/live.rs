@@ -97,6 +97,17 @@ impl Live {
         controller.get("uid")?.as_str()
     }
 
+    /// Kind and name of the controller owner, for people.
+    #[must_use]
+    pub fn controller_name(&self) -> Option<String> {
+        let owners = self.metadata("ownerReferences")?.as_array()?;
+        let controller = owners
+            .iter()
+            .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+        let text = |field: &str| controller.get(field).and_then(Value::as_str).unwrap_or_default();
+        Some(format!("{} {}", text("kind"), text("name")))
+    }
+
     fn metadata(&self, field: &str) -> Option<&Value> {
         self.object
             .get("metadata")?

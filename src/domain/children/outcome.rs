@@ -12,7 +12,7 @@ pub struct Outcome {
     /// Children that were deleted, with their UIDs.
     pub deleted: Vec<(ChildKind, String)>,
     /// Replicas that were applied to the Deployment.
-    pub replicas: Option<i32>,
+    pub replicas: Option<ReplicasApplied>,
     /// Something has to go first; a watch will show when. In words: `the HorizontalPodAutoscaler is being deleted`.
     pub waiting: Vec<String>,
     /// What failed, in the order of [`ChildKind`].
@@ -32,6 +32,15 @@ impl Outcome {
     pub const fn is_complete(&self) -> bool {
         self.failures.is_empty() && self.waiting.is_empty()
     }
+}
+
+/// Replicas that were applied.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReplicasApplied {
+    /// How many.
+    pub count: i32,
+    /// Who had set them, by the apiserver's account; empty: Lockstep.
+    pub overrides: Vec<Override>,
 }
 
 /// A child that exists.
@@ -54,6 +63,11 @@ pub enum Action {
     None,
     /// It was created.
     Created,
+    /// It was somebody's and is Lockstep's now.
+    Adopted {
+        /// Whether that changed it, apart from its metadata.
+        changed: bool,
+    },
     /// It was applied.
     Updated {
         /// What of it was the putting right of somebody else's change; `None`: the intent is a new one and nobody

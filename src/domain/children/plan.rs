@@ -6,18 +6,36 @@
 use std::collections::BTreeSet;
 
 use super::{ChildKind, Children, Intent, Live, LiveChildren, Prepared, compare};
+use crate::api::spec::ConflictPolicy;
 use crate::api::status::Child;
 use crate::domain::workload::{Scaling, Workload};
 
 /// What is left to do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Per child.
     pub steps: Children<Step>,
     /// The Deployment's replicas.
     pub replicas: ReplicasStep,
+    /// What makes a child ours.
+    pub claim: Claim,
+}
+
+/// What makes a child ours, or may make it so.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Claim {
+    /// UID of the resource.
+    pub owner: String,
+    /// Whether an object of the name that nobody controls is taken over.
+    pub adopt: bool,
     /// UIDs that status lists as ours: what tells a child whose owner reference was taken away from a stranger.
     pub known: BTreeSet<String>,
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Self::Nothing { uid: None }
+    }
 }
 
 impl Plan {
@@ -29,6 +47,14 @@ impl Plan {
                 .steps
                 .iter()
                 .all(|(_, step)| matches!(step, Step::Nothing { .. }))
+    }
+
+    /// Whether nothing is to be done now; something may have to wait.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let idle = |step: &Step| matches!(step, Step::Nothing { .. } | Step::Hold { .. });
+        matches!(self.replicas, ReplicasStep::Leave | ReplicasStep::Hold)
+            && self.steps.iter().all(|(_, step)| idle(step))
     }
 }
 
@@ -56,6 +82,11 @@ pub enum Step {
         /// UID of the object that is meant.
         uid: String,
     },
+    /// It differs again, because somebody insists: for a while nothing is done about it.
+    Hold {
+        /// UID of the object that is meant.
+        uid: String,
+    },
     /// It is being deleted: nothing can be done until it is gone.
     AwaitDeletion,
     /// It isn't ours.
@@ -69,22 +100,29 @@ pub enum Reason {
     NewIntent,
     /// The intent is the same, and the object differs from it, first in this field.
     Drift(String),
+    /// Nobody controls the object, and `conflictPolicy` is `Adopt`.
+    Adoption,
 }
 
 /// Why a child isn't touched.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
     /// Lockstep did not make it for this resource.
     Foreign,
+    /// It is another controller's: this one's.
+    Controlled(String),
     /// It was ours, and our owner reference was taken away.
     OwnershipLost,
 }
 
 /// What is left to do about the Deployment's replicas.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ReplicasStep {
     /// They are right, or not ours.
+    #[default]
     Leave,
+    /// They differ again, because somebody insists: for a while nothing is done about it.
+    Hold,
     /// Apply them, once no HorizontalPodAutoscaler of ours is there any more.
     Apply(i32),
 }
@@ -97,23 +135,23 @@ pub fn plan(
     live: &LiveChildren,
     listed: &[Child],
 ) -> Plan {
-    let known: BTreeSet<String> = listed.iter().map(|child| child.uid.clone()).collect();
+    let claim = Claim {
+        owner: workload.uid.clone(),
+        adopt: workload.conflict_policy == ConflictPolicy::Adopt,
+        known: listed.iter().map(|child| child.uid.clone()).collect(),
+    };
     let steps = Children::from_fn(|kind: ChildKind| {
-        step(
-            &workload.uid,
-            prepared.get(kind).as_ref(),
-            live.get(kind).as_ref(),
-            &known,
-        )
+        step(&claim, prepared.get(kind).as_ref(), live.get(kind).as_ref())
     });
     let replicas = match (&steps.deployment, &live.deployment) {
-        (Step::Nothing { .. } | Step::Apply { .. }, Some(deployment)) => {
+        (Step::Nothing { .. } | Step::Apply { .. } | Step::Hold { .. }, Some(deployment)) => {
             replicas_step(&workload.scaling, deployment)
         }
         // Creation carries them; and what isn't ours isn't scaled.
         (
             Step::Nothing { .. }
             | Step::Apply { .. }
+            | Step::Hold { .. }
             | Step::Create
             | Step::Delete { .. }
             | Step::AwaitDeletion
@@ -124,22 +162,19 @@ pub fn plan(
     Plan {
         steps,
         replicas,
-        known,
+        claim,
     }
 }
 
-/// What is left to do for one child of the resource `owner_uid`.
+/// What is left to do for one child.
 #[must_use]
-pub fn step(owner_uid: &str, intent: Option<&Intent>, live: Option<&Live>, known: &BTreeSet<String>) -> Step {
+pub fn step(claim: &Claim, intent: Option<&Intent>, live: Option<&Live>) -> Step {
     match (intent, live) {
         (None, None) => Step::Nothing { uid: None },
         (Some(_), None) => Step::Create,
-        (_, Some(live)) if live.controller() != Some(owner_uid) => match intent {
-            // What isn't ours isn't deleted either.
-            None => Step::Nothing { uid: None },
-            Some(_) if known.contains(live.uid()) => Step::Refuse(Refusal::OwnershipLost),
-            Some(_) => Step::Refuse(Refusal::Foreign),
-        },
+        // What isn't ours isn't deleted either.
+        (None, Some(live)) if live.controller() != Some(&claim.owner) => Step::Nothing { uid: None },
+        (Some(_), Some(live)) if live.controller() != Some(&claim.owner) => unowned(claim, live),
         (_, Some(live)) if live.is_deleting() => Step::AwaitDeletion,
         (None, Some(live)) => Step::Delete {
             uid: live.uid().to_owned(),
@@ -160,6 +195,23 @@ pub fn step(owner_uid: &str, intent: Option<&Intent>, live: Option<&Live>, known
                 },
             }
         }
+    }
+}
+
+/// What to do about an object that this resource does not control.
+fn unowned(claim: &Claim, live: &Live) -> Step {
+    let known = claim.known.contains(live.uid());
+    match live.controller_name() {
+        Some(_) if known => Step::Refuse(Refusal::OwnershipLost),
+        Some(controller) => Step::Refuse(Refusal::Controlled(controller)),
+        None if claim.adopt && live.is_deleting() => Step::AwaitDeletion,
+        None if claim.adopt => Step::Apply {
+            uid: live.uid().to_owned(),
+            convert: false,
+            reason: Reason::Adoption,
+        },
+        None if known => Step::Refuse(Refusal::OwnershipLost),
+        None => Step::Refuse(Refusal::Foreign),
     }
 }
 

@@ -428,6 +428,62 @@ fn plan_listed(workload: &Workload, live: &LiveChildren, listed: Child) -> Plan 
 }
 
 #[test]
+fn an_object_that_nobody_controls_is_adopted_if_that_is_asked_for() {
+    let adopting = Workload {
+        conflict_policy: ConflictPolicy::Adopt,
+        ..workload()
+    };
+    let mut live = all_created(&build(&adopting));
+    let mut object = live.deployment.clone().unwrap().object().clone();
+    object["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ownerReferences");
+    object["spec"]["selector"] = json!({
+        "matchLabels": { "app": "old", "track": "a" }, "matchExpressions": [{ "key": "tier", "operator": "Exists" }],
+    });
+    object["spec"]["template"]["metadata"]["labels"] =
+        json!({ "app": "old", "track": "a", "tier": "x", "other": "y" });
+    let orphan = Live::new(object.clone());
+    live.deployment = Some(orphan.clone());
+    let adopted = |step: &Step| {
+        matches!(
+            step,
+            Step::Apply {
+                reason: Reason::Adoption,
+                ..
+            }
+        )
+    };
+    assert!(adopted(&planned(&adopting, &live).steps.deployment));
+    let listed = Child {
+        uid: orphan.uid().to_owned(),
+        ..Child::default()
+    };
+    assert!(
+        adopted(&plan_listed(&adopting, &live, listed).steps.deployment),
+        "taken back"
+    );
+
+    // Its selector stays, with the labels that it asks for; one that the template has itself is left to it.
+    let intent = build_over(&adopting, Some(&orphan)).deployment.unwrap();
+    assert_eq!(
+        intent.body()["spec"]["selector"],
+        orphan.object()["spec"]["selector"]
+    );
+    assert_eq!(
+        intent.body()["spec"]["template"]["metadata"]["labels"],
+        json!({ "app": "web", "track": "a", "tier": "x", "lockstep.dev/workload": "web" })
+    );
+
+    object["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "x/v1", "kind": "Other", "name": "boss", "uid": "u", "controller": true }]);
+    live.deployment = Some(Live::new(object));
+    let refused = Step::Refuse(Refusal::Controlled("Other boss".into()));
+    assert_eq!(planned(&adopting, &live).steps.deployment, refused);
+}
+
+#[test]
 fn what_is_being_deleted_is_waited_for() {
     let workload = workload();
     let mut live = all_created(&build(&workload));

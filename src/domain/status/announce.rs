@@ -8,6 +8,7 @@ use crate::{
     api::{
         CoordinatedWorkloadStatus,
         conditions::{ConditionType, EventReason, Reason},
+        status::Child,
     },
     domain::{
         finding::{Finding, Problem},
@@ -35,12 +36,13 @@ pub fn announce(
         speaker.transition(type_, condition, findings, memory);
     }
     let known = |uid: &str| previous.children.iter().any(|child| child.uid == uid);
-    for child in next.children.iter().filter(|child| !known(&child.uid)) {
+    let adopted = std::mem::take(&mut memory.adopted);
+    let new = |child: &&Child| !known(&child.uid) && !adopted.contains(&child.uid);
+    for child in next.children.iter().filter(new) {
         memory.outbox.push(Announcement {
             reason: EventReason::ChildCreated,
             key: child.uid.clone(),
             note: format!("Created {} {}.", child.kind, child.name),
-            pod: None,
         });
     }
     let after = |type_| find(&next.conditions, type_);
@@ -128,7 +130,6 @@ impl Speaker<'_> {
             reason: event,
             key,
             note: next.message.clone(),
-            pod: None,
         });
         memory.said.extend(new.into_iter().map(|id| (event, id)));
         if event == EventReason::LocksUnheld {
@@ -145,7 +146,6 @@ impl Speaker<'_> {
             reason,
             key: self.key(before),
             note: note.to_owned(),
-            pod: None,
         });
     }
 
@@ -169,6 +169,7 @@ fn event_of(type_: ConditionType, next: &Condition, was_false: bool) -> Option<E
         (ConditionType::LocksBalanced, "True") if was_false => Some(EventReason::LocksRebalanced),
         (ConditionType::StoreReachable, "False") if !was_false => Some(EventReason::StoreUnreachable),
         (ConditionType::StoreReachable, "True") if was_false => Some(EventReason::StoreReachable),
+        (ConditionType::DisruptionsAllowed, "False") => Some(EventReason::DrainBlocked),
         (ConditionType::Suspended, "True") => Some(EventReason::Suspended),
         (ConditionType::Stalled, _) => Some(if is(next, Reason::InvalidSpec) {
             EventReason::InvalidSpec

@@ -11,25 +11,40 @@ use crate::{
         spec::{Hold, Readiness},
     },
     domain::{
-        Decision, Observed,
-        children::{Action, FailureKind, Outcome, RetryCause},
+        Decision, Now, Observed,
+        children::{Action, ChildKind, FailureKind, Outcome, ReplicasStep, RetryCause, Step},
+        drift::Contested,
         finding::with_next_step,
         judgement::Sight,
+        locks::Mono,
         memory::{Memory, TemplateProgress},
         rollout::{DeploymentView, Phase, pod_trouble},
     },
 };
 
+/// What was seen, decided and done.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) observed: &'a Observed<'a>,
+    pub(super) decision: &'a Decision,
+    pub(super) outcome: Option<&'a Outcome>,
+    pub(super) now: Now,
+}
+
 /// Says them all; those of the locks must have been said before.
 pub(super) fn workload(
     said: &mut Said,
-    observed: &Observed<'_>,
-    decision: &Decision,
-    outcome: Option<&Outcome>,
+    pass: &Pass<'_>,
     deployment: Option<&DeploymentView>,
     previous: &CoordinatedWorkloadStatus,
     memory: &mut Memory,
 ) {
+    let Pass {
+        observed,
+        decision,
+        outcome,
+        now,
+    } = *pass;
     let trouble = pod_trouble(deployment, observed.pods);
     let available = available(deployment, trouble.as_deref());
     let unavailable = available.truth != Truth::True;
@@ -53,12 +68,17 @@ pub(super) fn workload(
         trouble.as_deref(),
         memory,
     );
-    let (stalled, reconciling) = match trouble_of_spec(observed, outcome) {
+    let trouble_of_spec = trouble_of_spec(observed, outcome)
+        .or_else(|| fight(decision, memory, now.mono).filter(|_| !suspended));
+    let (stalled, reconciling) = match trouble_of_spec {
         Some(trouble) => trouble.split(),
         None => rollout.map_or((None, None), Progress::split),
     };
     let ready = if let Some(stalled) = &stalled {
-        Verdict::new(Truth::False, stalled.reason, stalled.message.clone())
+        Verdict {
+            truth: Truth::False,
+            ..stalled.clone()
+        }
     } else if suspended
         && decision
             .children
@@ -69,7 +89,7 @@ pub(super) fn workload(
             "Suspended while the children differ from the spec; set spec.suspend to false to apply it.";
         Verdict::new(Truth::False, Reason::SuspendedWithChanges, message)
     } else if let Some(reconciling) = &reconciling {
-        let retrying = reconciling.reason == Reason::Retrying;
+        let retrying = reconciling.is(Reason::Retrying);
         let reason = if retrying {
             Reason::ChildApplyFailed
         } else {
@@ -146,6 +166,39 @@ fn trouble_of_spec(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Option
     ))
 }
 
+/// Somebody who insists on other values than the spec's, or whose last change has to wait until it is taken back.
+fn fight(decision: &Decision, memory: &Memory, now: Mono) -> Option<Progress> {
+    let held = decision.children.as_ref().and_then(|(_, plan)| {
+        let held = |(kind, step): (ChildKind, &Step)| {
+            matches!(step, Step::Hold { .. }).then_some(Contested::Child(kind))
+        };
+        let replicas = (plan.replicas == ReplicasStep::Hold).then_some(Contested::Replicas);
+        let what = plan.steps.iter().find_map(held).or(replicas)?;
+        memory.drift.of(what)
+    });
+    let row = memory.drift.fights(now).next().or(held)?;
+    let text = format!(
+        "{} keeps changing {} of the {}; Lockstep has changed it back {} in a row and does so ever more rarely.",
+        row.rival,
+        row.field,
+        row.what,
+        times(row.count)
+    );
+    let message = with_next_step(
+        &text,
+        "Next: stop it, or put the value that it wants into the spec.",
+    );
+    Some(Progress::reconciling(Reason::Retrying, message))
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
+    }
+}
+
 /// Where the Deployment's rollout stands; `None`: at its end.
 fn rollout(
     outcome: Option<&Outcome>,
@@ -163,7 +216,9 @@ fn rollout(
     };
     let wrote = outcome.and_then(|outcome| outcome.children.deployment.as_ref());
     match wrote.map(|applied| &applied.action) {
-        Some(Action::Created | Action::Updated { .. }) => memory.template = TemplateProgress::Written,
+        Some(Action::Created | Action::Adopted { .. } | Action::Updated { .. }) => {
+            memory.template = TemplateProgress::Written;
+        }
         Some(Action::None) | None => {}
     }
     // Scaling, too, is unseen by the Deployment controller for a moment, and it is no rollout: one begins with a write
@@ -203,11 +258,11 @@ fn rollout(
 fn next_step(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::NameConflict => {
-            "Lockstep did not make it and leaves it alone. Next: delete or rename that object, or give this resource \
-             another name."
+            "Lockstep did not make it and leaves it alone. Next: delete that object, give this resource another name, or, \
+             if nothing else controls it, take it over with spec.conflictPolicy: Adopt."
         }
         FailureKind::OwnershipLost => {
-            "Next: put the owner reference back, or delete the object; it is made anew."
+            "Next: put the owner reference back, set spec.conflictPolicy: Adopt, or delete the object; it is made anew."
         }
         FailureKind::InvalidPodTemplate => "Next: correct spec.template by these words.",
         FailureKind::InvalidSpec => "Next: correct the section of this object in the spec by these words.",
@@ -292,7 +347,7 @@ fn required_locks(
             .is_some_and(|set| set.hold == Hold::Continuous)
     };
     if !(0..workload.locks.len()).any(required)
-        || said.get(ConditionType::LocksHeld)?.reason == Reason::NoReplicasWanted
+        || said.get(ConditionType::LocksHeld)?.is(Reason::NoReplicasWanted)
     {
         return None;
     }
@@ -314,10 +369,10 @@ fn required_locks(
             Some(Verdict::new(Truth::False, Reason::LocksNotHeld, message))
         }
         Sight::Pending => match again(previous, ConditionType::Ready).filter(|_| same_generation) {
-            Some(before) if [Reason::LocksNotHeld, Reason::LocksNotObserved].contains(&before.reason) => {
+            Some(before) if before.is(Reason::LocksNotHeld) || before.is(Reason::LocksNotObserved) => {
                 Some(before)
             }
-            Some(before) if before.reason == Reason::Reconciled => None,
+            Some(before) if before.is(Reason::Reconciled) => None,
             Some(_) | None => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),
         },
         Sight::Blind { .. } => Some(Verdict::new(Truth::False, Reason::LocksNotObserved, not_observed)),

@@ -1,5 +1,7 @@
 //! The conditions of store and locks, each by the contract's section 4. Pure.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -55,7 +57,7 @@ impl Said {
                 Condition {
                     type_: type_.to_string(),
                     status: verdict.truth.as_str().to_owned(),
-                    reason: verdict.reason.to_string(),
+                    reason: verdict.reason.into_owned(),
                     message: verdict.message,
                     observed_generation: Some(generation),
                     last_transition_time: before
@@ -74,13 +76,9 @@ pub(super) fn again(previous: &CoordinatedWorkloadStatus, type_: ConditionType) 
         "False" => Truth::False,
         _ => Truth::Unknown,
     };
-    let reason = Reason::ALL
-        .iter()
-        .copied()
-        .find(|reason| reason.as_str() == before.reason)?;
     Some(Verdict {
         truth,
-        reason,
+        reason: Cow::Owned(before.reason.clone()),
         message: before.message.clone(),
     })
 }
@@ -212,7 +210,7 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
         if std::mem::take(&mut memory.told_verdict)
             && findings.iter().filter(same).all(|finding| finding.told)
             && let Some(told) = again(previous, ConditionType::LocksHeld)
-            && told.reason == worst.reason()
+            && told.is(worst.reason())
         {
             // How a pod ended, or who gave up a lock, is in the words of status and nowhere else.
             memory.told_verdict = true;
@@ -254,7 +252,7 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
 }
 
 /// The first three, and how many more.
-fn short_list(names: &[&str]) -> String {
+pub(super) fn short_list(names: &[&str]) -> String {
     let list = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(3) {
         0 => list,
@@ -422,6 +420,8 @@ pub(super) fn problem(conditions: &[Condition]) -> &str {
         ConditionType::LocksHeld,
         ConditionType::StoreReachable,
         ConditionType::LocksBalanced,
+        ConditionType::DisruptionsAllowed,
+        ConditionType::ScalingActive,
     ];
     order
         .iter()
