@@ -270,6 +270,12 @@ names! {
     /// Code of an advisory, the worst first: what may break the locks, then what may break the workload, then what is
     /// without effect, then what is open to others.
     AdvisoryCode {
+        /// Somebody keeps changing a field that Lockstep sets.
+        FieldConflict,
+        /// An autoscaler that the spec makes no room for.
+        ForeignAutoscaler,
+        /// The spec asks for what this version can't observe.
+        NotSupportedYet,
         /// The pods' environment names another Redis than `spec.redis`.
         RedisHostDiffers,
         /// The locks' own expiry is not `ttl`.
@@ -302,5 +308,7 @@ names! {
         StoreWithoutTls,
         /// Whether the policy is enforced depends on the network plugin.
         PolicyNeedsCni,
+        /// Within the last hour, somebody's change was changed back.
+        DriftCorrected,
     }
 }

@@ -2,18 +2,22 @@
 //!
 //! In: the spec, the workload that was parsed from it, and what is seen of both. Out: the entries of
 //! `status.advisories`, the worst first. Every code is said at most once and names up to three places, so that the list
-//! is bounded by itself. Nothing here knows the time, and what can't be told at the moment stays as it was said: an
+//! is bounded by itself. Only what was changed back is told for a time; and what can't be told at the moment stays as it was said: an
 //! unchanged world gets the same advice, also from another operator.
 
 mod locks;
 mod network;
+mod others;
 mod replicas;
 mod store;
 mod template;
 #[cfg(test)]
 mod tests;
 
-use super::{assessment::StoreView, finding::with_next_step, rollout::DeploymentView, workload::Workload};
+use super::{
+    assessment::StoreView, drift::Drift, finding::with_next_step, locks::Mono, neighbours::Neighbours,
+    rollout::DeploymentView, workload::Workload,
+};
 use crate::api::{CoordinatedWorkloadSpec, conditions::AdvisoryCode, status::Advisory};
 
 /// Most entries of `status.advisories`.
@@ -30,6 +34,12 @@ pub struct Advised<'a> {
     pub deployment: Option<&'a DeploymentView>,
     /// Its store, with `spec.redis`.
     pub store: Option<&'a StoreView>,
+    /// Others' objects that act on its pods.
+    pub neighbours: &'a Neighbours,
+    /// Others' changes that were taken back.
+    pub drift: &'a Drift,
+    /// The present moment: a correction is told for an hour.
+    pub now: Mono,
     /// The advice that status holds.
     pub previous: &'a [Advisory],
 }
@@ -62,7 +72,10 @@ pub fn advise(advised: &Advised<'_>) -> Vec<Advisory> {
     let given = AdvisoryCode::ALL.iter().filter_map(|code| {
         let Advice { mut text, next_step } = advice(*code, advised)?;
         // A sentence begins with a capital letter, a field as it is written.
-        if ["container", "the "].iter().any(|word| text.starts_with(word)) {
+        if ["container", "the ", "this ", "within "]
+            .iter()
+            .any(|word| text.starts_with(word))
+        {
             text[..1].make_ascii_uppercase();
         }
         Some(Advisory {
@@ -76,6 +89,9 @@ pub fn advise(advised: &Advised<'_>) -> Vec<Advisory> {
 fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
     let Advised { spec, workload, .. } = *advised;
     match code {
+        AdvisoryCode::FieldConflict => others::field_conflict(advised),
+        AdvisoryCode::ForeignAutoscaler => others::foreign_autoscaler(advised),
+        AdvisoryCode::NotSupportedYet => others::not_supported(workload),
         AdvisoryCode::RedisHostDiffers => store::host_differs(advised),
         AdvisoryCode::TtlDiffers => locks::ttl_differs(advised),
         AdvisoryCode::RenewIntervalLong => locks::renew_interval_long(spec),
@@ -92,6 +108,7 @@ fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
         AdvisoryCode::StoreWithoutPassword => store::without_password(spec),
         AdvisoryCode::StoreWithoutTls => store::without_tls(spec),
         AdvisoryCode::PolicyNeedsCni => network::needs_cni(workload),
+        AdvisoryCode::DriftCorrected => others::drift_corrected(advised),
     }
 }
 

@@ -144,6 +144,9 @@ pub(super) fn report(
             workload,
             deployment: deployment.as_ref(),
             store: observed.store,
+            neighbours: observed.neighbours,
+            drift: &memory.drift,
+            now: now.mono,
             previous: &previous.advisories,
         }),
         // A spec that can't be read gives no ground for advice: what was said stands.

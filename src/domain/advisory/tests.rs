@@ -2,6 +2,7 @@
 
 mod locks;
 mod network;
+mod others;
 mod replicas;
 mod store;
 mod template;
@@ -44,6 +45,9 @@ struct Case {
     workload: Workload,
     deployment: Option<DeploymentView>,
     store: Option<StoreView>,
+    neighbours: Neighbours,
+    drift: Drift,
+    now: Mono,
     previous: Vec<Advisory>,
 }
 
@@ -71,6 +75,9 @@ impl Case {
             workload,
             deployment: None,
             store: None,
+            neighbours: Neighbours::default(),
+            drift: Drift::default(),
+            now: Mono::default(),
             previous: vec![],
         }
     }
@@ -93,6 +100,9 @@ impl Case {
             workload: &self.workload,
             deployment: self.deployment.as_ref(),
             store: self.store.as_ref(),
+            neighbours: &self.neighbours,
+            drift: &self.drift,
+            now: self.now,
             previous: &self.previous,
         })
     }
@@ -100,6 +110,13 @@ impl Case {
     /// Codes that are said, in their order.
     fn codes(&self) -> Vec<String> {
         self.advice().into_iter().map(|said| said.code).collect()
+    }
+
+    /// What is said under this code.
+    fn under(&self, code: AdvisoryCode) -> Option<String> {
+        let mut said = self.advice().into_iter();
+        said.find(|said| said.code == code.as_str())
+            .map(|said| said.message)
     }
 
     /// The one thing that is said.

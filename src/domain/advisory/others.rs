@@ -1,0 +1,104 @@
+//! Advice about others that act on the same objects, and about what this version leaves out.
+
+use super::{Advice, Advised, listed};
+use crate::domain::{
+    neighbours::Target,
+    workload::{Scaling, Workload},
+};
+
+/// Somebody insists on other values than the spec's; Ready is False meanwhile.
+pub(super) fn field_conflict(advised: &Advised<'_>) -> Option<Advice> {
+    let fights: Vec<_> = advised
+        .drift
+        .fights(advised.now)
+        .map(|row| format!("{} over {} of the {}", row.rival, row.field, row.what))
+        .collect();
+    (!fights.is_empty()).then(|| {
+        Advice::new(
+            format!(
+                "Lockstep and another writer change the same field in turns: {}. Lockstep goes on, ever more rarely.",
+                listed(&fights)
+            ),
+            "Stop the other writer, or put the value that it wants into the spec.",
+        )
+    })
+}
+
+/// What was changed back within the hour, and is no fight.
+pub(super) fn drift_corrected(advised: &Advised<'_>) -> Option<Advice> {
+    let fights: Vec<_> = advised.drift.fights(advised.now).collect();
+    let corrected: Vec<_> = advised
+        .drift
+        .recent(advised.now)
+        .filter(|row| !fights.contains(row))
+        .map(|row| format!("{} of the {} by {}", row.field, row.what, row.rival))
+        .collect();
+    (!corrected.is_empty()).then(|| {
+        Advice::new(
+            format!(
+                "within the last hour Lockstep changed back what others had changed: {}.",
+                listed(&corrected)
+            ),
+            "Change the CoordinatedWorkload instead of its objects.",
+        )
+    })
+}
+
+/// An autoscaler that the spec makes no room for. One may scale the Deployment with `mode: External`, or the resource
+/// with `replicas` and without `autoscaling`; never two, for they would take turns.
+pub(super) fn foreign_autoscaler(advised: &Advised<'_>) -> Option<Advice> {
+    let all = &advised.neighbours.autoscalers;
+    let allowed = match advised.workload.scaling {
+        Scaling::External { .. } => Some(Target::Deployment),
+        Scaling::Fixed { replicas: Some(_) } => Some(Target::Resource),
+        Scaling::Fixed { replicas: None } | Scaling::Managed { .. } => None,
+    };
+    let fits = all.len() == 1 && all.iter().all(|(_, target)| Some(*target) == allowed);
+    if all.is_empty() || fits {
+        return None;
+    }
+    let names: Vec<_> = all
+        .iter()
+        .map(|(name, target)| match target {
+            Target::Deployment => format!("HorizontalPodAutoscaler {name} (of the Deployment)"),
+            Target::Resource => format!("HorizontalPodAutoscaler {name} (of this resource)"),
+        })
+        .collect();
+    let (why, next_step) = match advised.workload.scaling {
+        Scaling::Managed { .. } => (
+            "besides the one of spec.autoscaling: two autoscalers undo each other's work",
+            "Delete it, or set spec.autoscaling.mode to External and leave the other fields out.",
+        ),
+        Scaling::Fixed { .. } if all.len() == 1 => (
+            "while the spec makes no room for it: Lockstep sets the replicas that spec.replicas says",
+            "Set spec.autoscaling.mode to External for one of the Deployment; for one of this resource give \
+             spec.replicas and no spec.autoscaling.",
+        ),
+        Scaling::Fixed { .. } | Scaling::External { .. } => (
+            "and only one of them may: of the Deployment with spec.autoscaling.mode External, of this resource without",
+            "Delete what is too much.",
+        ),
+    };
+    Some(Advice::new(
+        format!("{} scales this workload too, {why}.", listed(&names)),
+        next_step,
+    ))
+}
+
+/// Fields that are right and that this version leaves out.
+pub(super) fn not_supported(workload: &Workload) -> Option<Advice> {
+    let fields: Vec<_> = workload
+        .not_supported
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect();
+    (!fields.is_empty()).then(|| {
+        Advice::new(
+            format!(
+                "this version of Lockstep can't observe what {} asks for, and says nothing about it.",
+                listed(&fields)
+            ),
+            "Watch it by other means until a later version can.",
+        )
+    })
+}
