@@ -95,7 +95,7 @@ pub(super) fn not_supported(workload: &Workload) -> Option<Advice> {
     (!fields.is_empty()).then(|| {
         Advice::new(
             format!(
-                "this version of Lockstep can't observe what {} asks for, and says nothing about it.",
+                "this version of Lockstep can't observe what is asked for by {}, and says nothing about it.",
                 listed(&fields)
             ),
             "Watch it by other means until a later version can.",

@@ -196,7 +196,7 @@ fn not_supported(workload: &Workload) -> Verdict {
         sets => format!(" Nothing is said about set {}.", short_list(sets)),
     };
     let message = format!(
-        "This version of Lockstep can't observe what {} asks for.{sets}",
+        "This version of Lockstep can't observe what is asked for by {}.{sets}",
         short_list(&fields)
     );
     Verdict::new(Truth::Unknown, Reason::NotObserved, message)
