@@ -23,6 +23,7 @@ pub mod selector;
 #[cfg(test)]
 mod simulation;
 pub mod status;
+pub mod template;
 pub mod workload;
 
 use jiff::{SignedDuration, Timestamp};

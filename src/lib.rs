@@ -2,8 +2,8 @@
 //!
 //! # Bird's-eye view
 //!
-//! A `CoordinatedWorkload` becomes a Deployment, a HorizontalPodAutoscaler, a PodDisruptionBudget and a NetworkPolicy;
-//! the locks that its pods hold in Redis are watched, and what is concluded of them is said in status, conditions and
+//! A `CoordinatedWorkload` becomes a Deployment, a HorizontalPodAutoscaler, a PodDisruptionBudget, a NetworkPolicy and a
+//! Service; the locks that its pods hold in Redis are watched, and what is concluded of them is said in status, conditions and
 //! events. One pass is gather → decide → execute → report, and [`reconcile`] is the only place that knows this order.
 //!
 //! # Code map
@@ -21,7 +21,8 @@
 //!
 //! Where this departs from the house plan: each child is a room of `domain/children`, planning included; what judging
 //! passes around is `domain/judgement`, so that no module of the core needs one that needs it; what was concluded is
-//! turned into words by `domain/status`, `domain/finding` and `domain/incident`; a simulated world beside the core
+//! turned into words by `domain/status`, `domain/finding`, `domain/incident` and `domain/advisory`; what others do to the
+//! children is `domain/drift` and `domain/neighbours`; a simulated world beside the core
 //! (`domain/simulation`, tests only) drives it through stories and random histories. Metrics, health endpoints, leader
 //! election and the `kubectl` plugin are still to come.
 //!

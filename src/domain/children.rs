@@ -359,28 +359,5 @@ fn write_value(value: &Value, text: &mut String) {
     }
 }
 
-/// Protocol of a port, of a container or a Service.
-fn protocol(port: &Value) -> &str {
-    let given = port.get("protocol").and_then(Value::as_str);
-    given.filter(|protocol| !protocol.is_empty()).unwrap_or("TCP")
-}
-
-/// Containers that run as long as their pod: the plain ones, then the sidecars. The other init containers have ended before
-/// the pod serves anybody; the API, too, leaves their ports out where it looks up a port by its name.
-fn containers(template: &Map<String, Value>) -> impl Iterator<Item = &Value> {
-    let of = |field: &str| {
-        let list = template
-            .get("spec")
-            .and_then(|spec| spec.get(field))
-            .and_then(Value::as_array);
-        list.map(Vec::as_slice).unwrap_or_default()
-    };
-    let is_sidecar =
-        |container: &&Value| container.get("restartPolicy").and_then(Value::as_str) == Some("Always");
-    of("containers")
-        .iter()
-        .chain(of("initContainers").iter().filter(is_sidecar))
-}
-
 #[cfg(test)]
 mod tests;

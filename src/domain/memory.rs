@@ -431,8 +431,7 @@ impl PodMemory {
             Mono(now.0.saturating_sub(before))
         });
         let containers = pod
-            .containers
-            .iter()
+            .all_containers()
             .map(|container| {
                 let ended = (!container.running && container.last_end.is_some()).then_some(now);
                 (
@@ -454,11 +453,10 @@ impl PodMemory {
     }
 
     fn see(&mut self, pod: &PodView, now: Mono) {
-        for container in &pod.containers {
+        for container in pod.all_containers() {
             let before = self
                 .view
-                .containers
-                .iter()
+                .all_containers()
                 .find(|known| known.name == container.name);
             let memory = self.containers.entry(container.name.clone()).or_default();
             if before.is_some_and(|before| container.restarts > before.restarts) {

@@ -62,13 +62,18 @@ impl std::fmt::Display for ContainerEnd {
 }
 
 impl PodView {
-    /// The container whose restarts count: the named one, else the first.
+    /// The container whose restarts count: the named one, which may be a sidecar, else the first.
     #[must_use]
     pub fn lock_container(&self, name: Option<&str>) -> Option<&ContainerView> {
         match name {
-            Some(name) => self.containers.iter().find(|container| container.name == name),
+            Some(name) => self.all_containers().find(|container| container.name == name),
             None => self.containers.first(),
         }
+    }
+
+    /// Its containers, then its init containers.
+    pub fn all_containers(&self) -> impl Iterator<Item = &ContainerView> {
+        self.containers.iter().chain(&self.init_containers)
     }
 
     /// Whether the pod counts as alive for the locks it holds: it has not finished, and its lock container has not
@@ -135,6 +140,12 @@ mod tests {
         pod.containers[0].running = false;
         pod.containers[0].last_end = Some(ContainerEnd::default());
         assert!(!pod.live(None), "nothing restarts in a pod that is being deleted");
+        pod.init_containers = vec![ContainerView {
+            name: "sidecar".into(),
+            running: true,
+            ..ContainerView::default()
+        }];
+        assert!(pod.live(Some("sidecar")), "a sidecar may hold the locks, too");
         pod.terminating = false;
         assert!(pod.live(None), "the kubelet will restart it");
     }

@@ -2,14 +2,12 @@
 
 use serde_json::Value;
 
-use super::{
-    Advice, listed,
-    template::{all_containers, get},
-};
+use super::{Advice, listed, template::get};
 use crate::{
     api::spec::Verbatim,
     domain::{
         children::declared_ports,
+        template::{lasting_containers, protocol},
         workload::{Policy, Workload},
     },
 };
@@ -107,7 +105,7 @@ impl<'a> Declared<'a> {
     fn of(port: &'a Value, workload: &'a Workload) -> Option<Self> {
         let number = port.get("port")?.as_u64()?;
         let protocol = protocol(port);
-        let declared = all_containers(&workload.template)
+        let declared = lasting_containers(&workload.template)
             .filter_map(|container| container.get("ports")?.as_array())
             .flatten();
         let names = declared
@@ -151,11 +149,6 @@ impl<'a> Declared<'a> {
                     }
             })
     }
-}
-
-fn protocol(port: &Value) -> &str {
-    let protocol = port.get("protocol").and_then(Value::as_str);
-    protocol.filter(|protocol| !protocol.is_empty()).unwrap_or("TCP")
 }
 
 fn entries<'r>(rule: &'r Verbatim, field: &str) -> &'r [Value] {

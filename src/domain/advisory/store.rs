@@ -7,9 +7,12 @@ use serde_json::Value;
 use super::{
     Advice, Advised, listed,
     network::Declared,
-    template::{get, lock_containers, main_containers, name},
+    template::{get, lock_containers},
 };
-use crate::api::{CoordinatedWorkloadSpec, conditions::AdvisoryCode, spec::Redis};
+use crate::{
+    api::{CoordinatedWorkloadSpec, conditions::AdvisoryCode, spec::Redis},
+    domain::template::{main_containers, name},
+};
 
 /// Whoever reaches the server may change the locks. A URL in a Secret may hold a password, and a client certificate is
 /// a credential too.

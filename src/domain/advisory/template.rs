@@ -6,46 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Advice, containers_have, listed};
 use crate::{
-    api::{CoordinatedWorkloadSpec, spec::Verbatim},
-    domain::workload::{Scaling, Workload},
+    api::CoordinatedWorkloadSpec,
+    domain::{
+        template::{lasting_containers, main_containers, name},
+        workload::{Scaling, Workload},
+    },
 };
-
-/// Main containers.
-pub(super) fn main_containers(template: &Verbatim) -> &[Value] {
-    containers(template, "containers")
-}
-
-/// Init containers that run as long as the pod.
-fn sidecars(template: &Verbatim) -> impl Iterator<Item = &Value> {
-    containers(template, "initContainers").iter().filter(|container| {
-        container
-            .get("restartPolicy")
-            .is_some_and(|policy| policy == "Always")
-    })
-}
-
-/// Every container that runs as long as the pod.
-fn lasting_containers(template: &Verbatim) -> impl Iterator<Item = &Value> {
-    main_containers(template).iter().chain(sidecars(template))
-}
-
-/// Every container, also those that end before the others begin.
-pub(super) fn all_containers(template: &Verbatim) -> impl Iterator<Item = &Value> {
-    main_containers(template)
-        .iter()
-        .chain(containers(template, "initContainers"))
-}
-
-fn containers<'t>(template: &'t Verbatim, field: &str) -> &'t [Value] {
-    let list = template.get("spec").and_then(|spec| spec.get(field));
-    list.and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
-pub(super) fn name(container: &Value) -> &str {
-    container.get("name").and_then(Value::as_str).unwrap_or_default()
-}
 
 /// The containers that hold the locks, each once; without locks none.
 pub(super) fn lock_containers(spec: &CoordinatedWorkloadSpec) -> Vec<&Value> {

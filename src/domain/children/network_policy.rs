@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{containers, protocol, selector, service};
-use crate::domain::workload::Workload;
+use super::{selector, service};
+use crate::domain::{
+    template::{lasting_containers, protocol},
+    workload::Workload,
+};
 
 /// DNS: 53, and 5353, where `OpenShift`'s DNS pods listen. To anywhere: a node-local cache is no pod that a selector
 /// could name.
@@ -55,7 +58,7 @@ fn default_ingress(workload: &Workload) -> Option<Vec<Value>> {
 
 /// The ports that the template and the Service declare, each once, as a rule names them: number and protocol.
 pub(in crate::domain) fn declared_ports(workload: &Workload) -> Vec<Value> {
-    let of_containers = containers(&workload.template)
+    let of_containers = lasting_containers(&workload.template)
         .filter_map(|container| container.get("ports")?.as_array())
         .flatten()
         .filter_map(|port| Some((port.get("containerPort")?.as_u64()?, protocol(port))));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::WORKLOAD_LABEL;
-use crate::domain::workload::Workload;
+use crate::domain::{template::protocol, workload::Workload};
 
 /// `ServiceSpec`; `None`: none is wanted.
 pub(super) fn spec(workload: &Workload) -> Option<Map<String, Value>> {
@@ -28,6 +28,6 @@ pub(super) fn numeric_targets(workload: &Workload) -> impl Iterator<Item = (u64,
             .get("targetPort")
             .filter(|target| !target.is_null() && **target != 0 && **target != "");
         let number = target.or(port.get("port"))?.as_u64()?;
-        Some((number, super::protocol(port)))
+        Some((number, protocol(port)))
     })
 }

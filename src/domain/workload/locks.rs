@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use serde_json::Value;
-
 use super::{AssumedTimings, Balance, Lock, LockSet, parse::Problems};
 use crate::{
     api::spec::{self, Dialect, Hold, HolderRule, HolderSourceType, OwnerMatchType, Verbatim},
-    domain::locks::dialect::{self, Defaults, Pattern},
+    domain::{
+        locks::dialect::{self, Defaults, Pattern},
+        template::{lasting_containers, name},
+    },
 };
 
 /// Retry of a library that has no default of its own.
@@ -233,24 +234,7 @@ impl SetParser<'_> {
 
     /// The container must be one that lives as long as the pod: init containers only as sidecars.
     fn check_container(&mut self, container: &str) {
-        let list = |field| {
-            let spec = self.template.get("spec");
-            spec.and_then(|spec| spec.get(field))
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-        };
-        let sidecars = list("initContainers").filter(|container| {
-            container
-                .get("restartPolicy")
-                .is_some_and(|policy| policy == "Always")
-        });
-        let names = || {
-            list("containers")
-                .chain(sidecars)
-                .filter_map(|container| container.get("name"))
-        };
-        if !names().any(|name| name == container) {
+        if !lasting_containers(self.template).any(|known| name(known) == container) {
             self.invalid(
                 "holder.container",
                 format!("there is no container {container:?} in spec.template"),

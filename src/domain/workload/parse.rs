@@ -408,18 +408,19 @@ fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
 /// password may stand in it.
 fn server(url: &str, problems: &mut Problems) -> Option<StoreAddress> {
     const FIELD: &str = "spec.redis.url";
-    if url.starts_with("rediss://") {
-        problems.not_supported_yet(FIELD, "TLS (rediss://)");
-        return None;
-    }
-    let address = url.strip_prefix("redis://").and_then(host_and_port);
+    let plain = url.strip_prefix("redis://");
+    let address = plain.or(url.strip_prefix("rediss://")).and_then(host_and_port);
     if address.is_none() {
         problems.invalid(
             FIELD,
-            "must be redis://HOST:PORT, without user, password, path and query; an IPv6 address stands in brackets",
+            "must be redis://HOST:PORT or rediss://HOST:PORT, without user, password, path and query; an IPv6 address \
+             stands in brackets",
         );
+    } else if plain.is_none() {
+        problems.not_supported_yet(FIELD, "TLS (rediss://)");
     }
-    address.map(|(host, port)| StoreAddress::Url { host, port })
+    let (host, port) = address.filter(|_| plain.is_some())?;
+    Some(StoreAddress::Url { host, port })
 }
 
 fn host_and_port(authority: &str) -> Option<(String, u16)> {
