@@ -178,7 +178,7 @@ fn fight(decision: &Decision, memory: &Memory, now: Mono) -> Option<Progress> {
     });
     let row = memory.drift.fights(now).next().or(held)?;
     let text = format!(
-        "{} keeps changing {} of the {}; Lockstep has changed it back {} in a row and does so ever more rarely.",
+        "{} keeps changing {} of the {}; Lockstep has changed it back {}, and does so ever more rarely.",
         row.rival,
         row.field,
         row.what,
@@ -195,7 +195,7 @@ fn times(count: u32) -> String {
     match count {
         1 => "once".to_owned(),
         2 => "twice".to_owned(),
-        more => format!("{more} times"),
+        more => format!("{more} times in a row"),
     }
 }
 

@@ -51,7 +51,9 @@ impl Teller<'_> {
             "kubectl get deployment,horizontalpodautoscaler,poddisruptionbudget,networkpolicy rigatoni",
         )?;
         remark(
-            "The autoscaler shows <unknown>: this cluster has no source of metrics, so it leaves the replicas alone.",
+            "The autoscaler shows <unknown>: this cluster has no source of metrics, so it leaves the replicas alone. \
+             Lockstep repeats its words (ScalingActive is False), and where nothing worse is to be said, STATUS shows \
+             its reason: FailedGetResourceMetric.",
         );
         self.until_one_pod_has_all()?;
         self.shell.show("kubectl get cwl")?;
