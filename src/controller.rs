@@ -4,7 +4,7 @@
 //! every trigger. Triggers say which resource to look at, never why; the scheduler behind `applier` runs one pass per
 //! resource at a time and merges what waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{
     StreamExt as _,
@@ -38,14 +38,23 @@ const WATCH_TIMEOUT: u32 = 60;
 /// Objects a page of a list, for the sake of memory.
 const PAGE: u32 = 100;
 
-/// Runs until `shutdown` is ready, then ends the passes that are under way. `namespace`: watch this one only.
+/// What this operator looks at, and how often.
+#[derive(Clone, Debug)]
+pub struct Duty {
+    /// Watch this namespace only.
+    pub namespace: Option<String>,
+    /// Without any reason, a resource is looked at again after this long, give or take a fifth.
+    pub resync: Duration,
+}
+
+/// Runs until `shutdown` is ready, then ends the passes that are under way.
 ///
 /// Fails if a watch task ended, which none should.
 pub async fn run(
     client: Client,
     instance: String,
     settings: Settings,
-    namespace: Option<String>,
+    duty: Duty,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let (queue, requests) = unbounded();
@@ -54,7 +63,7 @@ pub async fn run(
     let mut watches = JoinSet::new();
     let scope = Scope {
         client: client.clone(),
-        namespace,
+        namespace: duty.namespace,
     };
 
     let mut writers = Children::from_fn(|kind| Some(Writer::<CachedChild>::new(kind)));
@@ -69,6 +78,7 @@ pub async fn run(
         Cluster::new(client, instance),
         observers,
         ChildCaches::new(stores.clone()),
+        duty.resync,
     ));
     for kind in ChildKind::ALL {
         if let Some(writer) = writers.get_mut(kind).take() {

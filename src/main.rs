@@ -1,9 +1,9 @@
 //! `lockstep run` is the operator, `lockstep crd` prints the definition of its resource.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use lockstep::{api, cluster, controller, observer};
+use lockstep::{api, cluster, controller, observer, reconcile};
 use tracing_subscriber::EnvFilter;
 
 /// A Kubernetes operator for workloads whose replicas coordinate through locks in Redis.
@@ -42,6 +42,10 @@ struct Run {
     /// Allow Redis on ports below 1024, 2379–2380 and 10248–10259.
     #[arg(long, env = "LOCKSTEP_ALLOW_RESERVED_PORTS")]
     allow_reserved_ports: bool,
+    /// Look at each resource again after so many seconds, give or take a fifth, also if nothing happened.
+    #[arg(long, env = "LOCKSTEP_RESYNC", value_name = "SECONDS", default_value_t = reconcile::RESYNC.as_secs())]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    resync: u64,
     /// What to log, in the syntax of `tracing`'s `EnvFilter`.
     #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
     log: String,
@@ -104,7 +108,11 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     };
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "lockstep".to_owned());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), in_cluster, "starting");
-    controller::run(client, instance, settings, run.watch_namespace, terminated()).await?;
+    let duty = controller::Duty {
+        namespace: run.watch_namespace,
+        resync: Duration::from_secs(run.resync),
+    };
+    controller::run(client, instance, settings, duty, terminated()).await?;
     Ok(())
 }
 

@@ -42,8 +42,9 @@ use crate::{
 
 /// Status is written at most this often per resource.
 const STATUS_PACE: Duration = Duration::from_secs(2);
-/// Without any reason, a resource is looked at again after this long, give or take a fifth.
-const RESYNC: Duration = Duration::from_mins(10);
+/// Without any reason, a resource is looked at again after this long, unless the operator is told otherwise; give or
+/// take a fifth, so that what began together does not stay together.
+pub const RESYNC: Duration = Duration::from_mins(10);
 
 /// An answer of the apiserver counts for more than a cache that shows an older version, or nothing, for this long: by
 /// then the watch has come so far, and what it doesn't show is gone.
@@ -63,6 +64,8 @@ pub struct Context {
     pub pods: PodIndex,
     /// Others' autoscalers and budgets.
     pub neighbours: NeighbourIndex,
+    /// See [`RESYNC`].
+    resync: Duration,
     workloads: Mutex<HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>>,
     /// Tells targets apart; keyed anew in every process, so that it reveals nothing of a password.
     hasher: std::hash::RandomState,
@@ -106,15 +109,16 @@ impl Error {
 }
 
 impl Context {
-    /// The context of a fresh process.
+    /// The context of a fresh process; `resync`: see [`RESYNC`].
     #[must_use]
-    pub fn new(cluster: Cluster, observers: Observers, children: ChildCaches) -> Self {
+    pub fn new(cluster: Cluster, observers: Observers, children: ChildCaches, resync: Duration) -> Self {
         Self {
             cluster,
             observers,
             children,
             pods: PodIndex::default(),
             neighbours: NeighbourIndex::default(),
+            resync,
             workloads: Mutex::default(),
             hasher: std::hash::RandomState::new(),
         }
@@ -271,7 +275,9 @@ impl Pass<'_> {
             ahead(self.entry.apply_backoff.until()),
             ahead(self.entry.credentials.retry_at()),
         ];
-        Ok(next(recheck, status_due?))
+        let wait = next(self.context.resync, recheck, status_due?);
+        tracing::debug!(key = %self.key, next = ?wait, "looked at");
+        Ok(Action::requeue(wait))
     }
 
     /// The resource as it is known best: our own last write may be newer than the cache. A new object under an old name
@@ -493,14 +499,14 @@ impl Pass<'_> {
     }
 }
 
-/// When to look again.
-fn next(recheck: [Option<Mono>; 4], status_due: Option<Mono>) -> Action {
+/// How long until it is looked at again.
+fn next(resync: Duration, recheck: [Option<Mono>; 4], status_due: Option<Mono>) -> Duration {
     let now = clock::mono();
-    let resync = now + RESYNC.mul_f64(0.8 + 0.4 * draw());
+    let resync = now + resync.mul_f64(0.8 + 0.4 * draw());
     let next = recheck
         .into_iter()
         .flatten()
         .chain(status_due)
         .fold(resync, Mono::min);
-    Action::requeue(next.since(now).max(SHORTEST_WAIT))
+    next.since(now).max(SHORTEST_WAIT)
 }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use futures::{StreamExt as _, stream};
+use lockstep::controller::Duty;
 use lockstep::observer::{EndpointRules, Settings};
+use lockstep::reconcile::RESYNC;
 use lockstep_cluster::{Redis, RedisOptions};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -44,7 +46,10 @@ async fn controller(place: &Place, faults: &Faults) -> impl Future<Output = ()> 
         client,
         "test".into(),
         settings,
-        Some(place.namespace.clone()),
+        Duty {
+            namespace: Some(place.namespace.clone()),
+            resync: RESYNC,
+        },
         pending(),
     );
     let faults = faults.clone();
