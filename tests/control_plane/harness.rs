@@ -1,11 +1,8 @@
 //! One control plane for the run, a namespace per test, and what tests do there.
 
-use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, Config, ResourceExt};
 use lockstep::api::CoordinatedWorkload;
@@ -15,33 +12,12 @@ use lockstep::domain::workload::{Workload, parse};
 use lockstep_cluster::Options;
 use serde_json::{Value, json};
 
-use super::faults::Faults;
-
-/// Longest wait for anything that should come soon.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) use super::common::eventually;
+use super::{common, faults::Faults};
 
 /// The control plane, with the definition of the resource. Statics aren't dropped: the crate ends the processes.
-static CONTROL_PLANE: LazyLock<lockstep_cluster::Cluster> = LazyLock::new(|| {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let cluster = lockstep_cluster::Cluster::start(&Options::control_plane()).expect("a control plane");
-    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    cluster
-        .kubectl(&["apply", "--filename", &definitions.display().to_string()])
-        .expect("the definition");
-    // `kubectl wait` fails as long as the definition has no conditions at all.
-    let served = || {
-        cluster
-            .kubectl(&["get", "coordinatedworkloads", "--all-namespaces"])
-            .is_ok()
-    };
-    for _ in 0..100 {
-        if served() {
-            return cluster;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("the definition is not served");
-});
+static CONTROL_PLANE: LazyLock<lockstep_cluster::Cluster> =
+    LazyLock::new(|| common::start(&Options::control_plane()));
 
 /// The control plane of this run.
 pub(crate) async fn control_plane() -> &'static lockstep_cluster::Cluster {
@@ -50,10 +26,7 @@ pub(crate) async fn control_plane() -> &'static lockstep_cluster::Cluster {
 
 /// How to reach the apiserver as an administrator.
 pub(crate) async fn config() -> Config {
-    let kubeconfig = Kubeconfig::read_from(control_plane().await.kubeconfig()).unwrap();
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap()
+    common::config(control_plane().await.kubeconfig()).await
 }
 
 /// Runs kubectl in the control plane.
@@ -62,21 +35,6 @@ pub(crate) async fn kubectl(arguments: &[&str]) -> String {
     let cluster = control_plane().await;
     let run = move || cluster.kubectl(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     tokio::task::spawn_blocking(run).await.unwrap().unwrap()
-}
-
-/// Asks until the answer is `Some`.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let ask_often = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, ask_often)
-        .await
-        .unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 /// A namespace with one resource, and what an operator would do about it.

@@ -9,6 +9,8 @@
 
 mod adoption;
 mod apply;
+#[path = "../common/mod.rs"]
+mod common;
 mod crash;
 mod examples;
 mod faults;

@@ -14,6 +14,8 @@
 mod audit;
 mod balance;
 mod children;
+#[path = "../common/mod.rs"]
+mod common;
 #[expect(dead_code, reason = "the control-plane tests use more of it")]
 #[path = "../control_plane/faults.rs"]
 mod faults;

@@ -1,13 +1,12 @@
 //! A short host name means the Redis of the resource's own namespace, and never another one of that name.
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::path::Path;
 
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use lockstep::api::CoordinatedWorkload;
-use lockstep_cluster::{Cluster, Dns, Options, Redis, RedisOptions};
+use lockstep_cluster::{Dns, Options, Redis, RedisOptions};
 use serde_json::json;
 
 use super::locks::{Holders, redis};
@@ -51,22 +50,11 @@ pub(crate) async fn a_short_name_is_the_redis_of_the_resources_own_namespace() {
             fake_nodes: 0,
             ..Options::control_plane()
         };
-        let cluster = Cluster::start(&options).unwrap();
-        let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        cluster
-            .kubectl(&["apply", "--filename", &definitions.display().to_string()])
-            .unwrap();
-        cluster
+        super::common::start(&options)
     })
     .await
     .unwrap();
     let client = lockstep::cluster::client(config(cluster.kubeconfig()).await).unwrap();
-    let resources: Api<CoordinatedWorkload> = Api::all(client.clone());
-    eventually("the definition is served", async || {
-        resources.list(&kube::api::ListParams::default()).await.ok()
-    })
-    .await;
-
     let port = TcpListener::bind("127.0.0.2:0")
         .and_then(|socket| socket.local_addr())
         .unwrap()

@@ -11,18 +11,16 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher;
-use kube::{Client, Config, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use lockstep::api::CoordinatedWorkload;
 use lockstep_cluster::{Cluster, Options};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Longest wait for anything that should come soon; generous, since many tests share few cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) use super::common::{PATIENCE, config, eventually};
 
 /// Every request to the apiserver, one line of JSON each.
 pub(crate) static AUDIT_LOG: LazyLock<PathBuf> =
@@ -33,27 +31,16 @@ pub(crate) static QUIET: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_ne
 
 /// Statics aren't dropped: the crate ends the processes.
 static CONTROL_PLANE: LazyLock<Cluster> = LazyLock::new(|| {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let _ = std::fs::remove_file(&*AUDIT_LOG);
     let options = Options {
         audit_log: Some(AUDIT_LOG.clone()),
         ..Options::control_plane()
     };
-    let cluster = Cluster::start(&options).expect("a control plane");
-    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    cluster
-        .kubectl(&["apply", "--filename", &definitions.display().to_string()])
-        .expect("kubectl apply -f crds/");
+    let cluster = super::common::start(&options);
     cluster
         .kubectl_stdin(&["create", "--filename=-"], &rights().to_string())
         .expect("the operator's rights");
-    for _ in 0..200 {
-        if cluster.kubectl(&["get", "cwl", "--all-namespaces"]).is_ok() {
-            return cluster;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("the definition is not served");
+    cluster
 });
 
 /// What the operator is allowed: no more than it needs, so that a test fails when it needs more.
@@ -81,29 +68,6 @@ fn rights() -> Value {
 /// The control plane of this run.
 pub(crate) async fn control_plane() -> &'static Cluster {
     tokio::task::spawn_blocking(|| &*CONTROL_PLANE).await.unwrap()
-}
-
-/// Reaches the apiserver as the user of this kubeconfig.
-pub(crate) async fn config(kubeconfig: &Path) -> Config {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap()
-}
-
-/// Asks until the answer is `Some`.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let ask_often = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, ask_often)
-        .await
-        .unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 /// A namespace.
