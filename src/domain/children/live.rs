@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::{APPLIED_ANNOTATION, FIELD_MANAGER};
+use crate::api::{APPLIED_ANNOTATION, FIELD_MANAGER, GROUP, KIND};
 
 /// A child as the apiserver last showed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +106,29 @@ impl Live {
             .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
         let text = |field: &str| controller.get(field).and_then(Value::as_str).unwrap_or_default();
         Some(format!("{} {}", text("kind"), text("name")))
+    }
+
+    /// Whether its controller owner is a resource of ours under the name that the object has. If that is not the one of
+    /// today, it is one that was deleted under this name, and the garbage collector is about to delete the object.
+    #[must_use]
+    pub fn is_made_for_its_name(&self) -> bool {
+        let Some(owners) = self.metadata("ownerReferences").and_then(Value::as_array) else {
+            return false;
+        };
+        let name = self.metadata("name");
+        let group = |owner: &Value| {
+            let version = owner
+                .get("apiVersion")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            version.split_once('/').is_some_and(|(group, _)| group == GROUP)
+        };
+        owners.iter().any(|owner| {
+            owner.get("controller") == Some(&Value::Bool(true))
+                && owner.get("kind").is_some_and(|kind| kind == KIND)
+                && owner.get("name") == name
+                && group(owner)
+        })
     }
 
     fn metadata(&self, field: &str) -> Option<&Value> {

@@ -87,7 +87,8 @@ pub enum Step {
         /// UID of the object that is meant.
         uid: String,
     },
-    /// It is being deleted: nothing can be done until it is gone.
+    /// It is being deleted, or will be, since its owner was (deleted and created again under the same name): nothing can
+    /// be done until it is gone.
     AwaitDeletion,
     /// It isn't ours.
     Refuse(Refusal),
@@ -201,6 +202,9 @@ pub fn step(claim: &Claim, intent: Option<&Intent>, live: Option<&Live>) -> Step
 /// What to do about an object that this resource does not control.
 fn unowned(claim: &Claim, live: &Live) -> Step {
     let known = claim.known.contains(live.uid());
+    if live.is_made_for_its_name() {
+        return Step::AwaitDeletion;
+    }
     match live.controller_name() {
         Some(_) if known => Step::Refuse(Refusal::OwnershipLost),
         Some(controller) => Step::Refuse(Refusal::Controlled(controller)),

@@ -113,6 +113,26 @@ fn what_is_being_deleted_is_waited_for() {
 }
 
 #[test]
+fn what_a_deleted_resource_of_the_same_name_left_is_waited_for() {
+    let workload = workload();
+    let predecessor = Workload {
+        uid: "uid-0".into(),
+        ..workload.clone()
+    };
+    let mut live = all_created(&build(&predecessor));
+    let plan = planned(&workload, &live);
+    assert_eq!(plan.steps.deployment, Step::AwaitDeletion);
+    assert_eq!(plan.steps.network_policy, Step::AwaitDeletion);
+    assert_eq!(plan.replicas, ReplicasStep::Leave);
+    // That of another name may live as long as it likes.
+    let mut other = live.deployment.unwrap().object().clone();
+    other["metadata"]["ownerReferences"][0]["name"] = "other".into();
+    live.deployment = Some(Live::new(other));
+    let refused = Step::Refuse(Refusal::Controlled("CoordinatedWorkload other".into()));
+    assert_eq!(planned(&workload, &live).steps.deployment, refused);
+}
+
+#[test]
 fn replicas_are_applied_only_while_they_are_fixed_and_differ() {
     let live = all_created(&build(&workload()));
     for (scaling, step) in [
