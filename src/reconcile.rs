@@ -276,7 +276,7 @@ impl Pass<'_> {
             ahead(self.entry.credentials.retry_at()),
         ];
         let wait = next(self.context.resync, recheck, status_due?);
-        tracing::debug!(key = %self.key, next = ?wait, "looked at");
+        tracing::trace!(key = %self.key, next = ?wait, "looked at");
         Ok(Action::requeue(wait))
     }
 
