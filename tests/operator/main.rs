@@ -16,18 +16,23 @@ mod balance;
 mod children;
 #[path = "../common/mod.rs"]
 mod common;
+mod examples;
 #[expect(dead_code, reason = "the control-plane tests use more of it")]
 #[path = "../control_plane/faults.rs"]
 mod faults;
 mod handover;
 mod kill;
+mod lifecycle;
 mod locks;
 mod loss;
 mod manifest;
 mod names;
 mod operator;
 mod place;
+mod replicas;
 mod rest;
+mod rollback;
+mod shows;
 mod states;
 mod store;
 
@@ -58,8 +63,12 @@ fn main() {
     // The longest first.
     let tests = tests![
         rest::two_hundred_resources_at_rest_cost_watches_only_and_a_restart_writes_nothing,
+        rest::five_hundred_resources_are_looked_at_again_without_a_request,
+        examples::all_examples_run_and_rest,
+        replicas::no_wrong_count_whoever_scales_and_whichever_way_it_changes,
         kill::killed_after_any_request_of_a_life_it_comes_to_the_same,
         kill::killed_after_any_request_around_a_loss_it_says_what_it_showed_and_nothing_twice,
+        lifecycle::deleted_and_created_a_hundred_times_under_load_the_last_has_everything,
         names::a_short_name_is_the_redis_of_the_resources_own_namespace,
         loss::a_restarted_container_orphans_its_lock_and_loses_it_when_the_key_expires,
         loss::a_pod_that_went_with_two_locks_is_one_incident_until_both_are_taken_again,
@@ -71,6 +80,15 @@ fn main() {
         handover::a_rolling_update_of_workers_that_release_warns_nobody,
         kill::killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same,
         balance::four_locks_on_one_of_three_pods_are_concentrated_until_they_are_spread,
+        rollback::from_every_broken_state_the_good_manifest_heals,
+        lifecycle::suspended_it_changes_nothing_and_tells_everything_until_it_is_resumed,
+        lifecycle::let_go_by_orphaning_the_children_run_on_and_are_taken_back_without_a_rollout,
+        lifecycle::a_new_spec_does_not_wait_for_one_that_never_comes_to_run,
+        shows::a_deployment_scaled_by_kubectl_is_scaled_back_only_where_the_spec_says_a_number,
+        shows::what_kubectl_edits_is_put_right_where_lockstep_sets_it_and_kept_elsewhere,
+        shows::what_kubectl_deletes_comes_back_and_the_autoscaler_finds_its_count,
+        shows::a_changed_image_is_one_write_and_kubectl_waits_for_exactly_that_spec,
+        shows::a_restart_by_kubectl_replaces_the_pods_and_nothing_is_changed_back,
         children::a_deployment_that_lockstep_did_not_make_is_left_alone_and_said,
         children::a_variable_removed_as_the_first_change_goes_and_replicas_stay,
         manifest::a_manifest_becomes_four_children_and_kubectl_shows_the_truth,

@@ -176,18 +176,9 @@ impl Place {
 
     /// Applies a resource with this spec, as `kubectl apply --server-side` would.
     pub(crate) async fn apply(&self, name: &str, spec: &Value) -> CoordinatedWorkload {
-        let body = json!({
-            "apiVersion": "lockstep.dev/v1alpha1", "kind": "CoordinatedWorkload",
-            "metadata": { "name": name, "namespace": self.namespace }, "spec": spec,
-        });
-        let resource = ApiResource::erase::<CoordinatedWorkload>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
-        let parameters = PatchParams::apply("user").force();
-        let object = api
-            .patch(name, &parameters, &Patch::Apply(&body))
+        apply(&self.client, &self.namespace, name, spec)
             .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap()
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The resource as it is now.
@@ -324,6 +315,24 @@ impl Place {
         });
         history
     }
+}
+
+/// Applies a resource with this spec, as `kubectl apply --server-side` would.
+pub(crate) async fn apply(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    spec: &Value,
+) -> Result<CoordinatedWorkload, kube::Error> {
+    let body = json!({
+        "apiVersion": "lockstep.dev/v1alpha1", "kind": "CoordinatedWorkload",
+        "metadata": { "name": name, "namespace": namespace }, "spec": spec,
+    });
+    let resource = ApiResource::erase::<CoordinatedWorkload>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let parameters = PatchParams::apply("user").force();
+    let object = api.patch(name, &parameters, &Patch::Apply(&body)).await?;
+    Ok(serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap())
 }
 
 /// An event.

@@ -1,5 +1,9 @@
 //! At rest the operator asks for nothing but watches and writes nothing, also after a restart: counted by the apiserver.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -12,7 +16,7 @@ use serde_json::{Value, json};
 use super::audit::{self, Request};
 use super::locks::{Holders, redis};
 use super::operator::operator;
-use super::place::{Place, QUIET, Seen, eventually, spec, spec_with_locks};
+use super::place::{Place, QUIET, Seen, control_plane, eventually, spec, spec_with_locks};
 
 const RESOURCES: usize = 200;
 /// Of these, so many have two pods and two locks that are renewed all the time,
@@ -63,7 +67,7 @@ fn settled(resource: CoordinatedWorkload) -> bool {
 
 /// By verb and resource, for people.
 fn list(requests: &[Request]) -> String {
-    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    let mut counts = BTreeMap::<String, usize>::new();
     for request in requests {
         *counts
             .entry(format!("{} {}", request.verb, request.resource))
@@ -159,4 +163,95 @@ pub(crate) async fn two_hundred_resources_at_rest_cost_watches_only_and_a_restar
     assert!(writes.is_empty(), "{writes:#?}");
     assert_eq!(place.all_events().await, events, "nothing is said again");
     process.terminate().await;
+}
+
+/// How often each resource was looked at since a place in the log.
+fn passes(log: &Path, from: u64) -> BTreeMap<String, usize> {
+    let mut file = File::open(log).unwrap();
+    file.seek(SeekFrom::Start(from)).unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    // What a terminal would show in colour.
+    let text = text
+        .replace("\u{1b}[0m", "")
+        .replace("\u{1b}[3m", "")
+        .replace("\u{1b}[2m", "");
+    let mut passes = BTreeMap::new();
+    for line in text.lines().filter(|line| line.contains("looked at")) {
+        if let Some((_, rest)) = line.split_once("key=") {
+            let key = rest.split_whitespace().next().unwrap().to_owned();
+            *passes.entry(key).or_default() += 1;
+        }
+    }
+    passes
+}
+
+pub(crate) async fn five_hundred_resources_are_looked_at_again_without_a_request() {
+    const RESOURCES: usize = 500;
+    /// The others have a Deployment only: it is not their making that is tested.
+    const WITH_ALL_CHILDREN: usize = 50;
+    /// After the first: a pass that something else caused is not taken for one of a round.
+    const ROUNDS: usize = 3;
+    let place = Place::new("resync").await;
+    let making = operator(&place, &[]).await;
+    let busy = QUIET.write().await;
+    let begun = lockstep::clock::mono();
+    stream::iter(0..RESOURCES)
+        .for_each_concurrent(8, async |number| {
+            let mut spec = spec(0);
+            if number >= WITH_ALL_CHILDREN {
+                spec["disruptionBudget"] = json!({ "enabled": false });
+                spec["networkPolicy"] = json!({ "enabled": false });
+            }
+            place.apply(&format!("web-{number}"), &spec).await;
+        })
+        .await;
+    eventually("all run", async || {
+        let all = place.api::<CoordinatedWorkload>();
+        let all = all.list(&ListParams::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        all.items.into_iter().all(settled).then_some(())
+    })
+    .await;
+    println!(
+        "{RESOURCES} resources run after {:.1} s",
+        lockstep::clock::mono().since(begun).as_secs_f64()
+    );
+    drop(busy);
+    making.terminate().await;
+
+    let log = control_plane().await.dir().join("logs/operator-resync.log");
+    let length = || std::fs::metadata(&log).unwrap().len();
+    let at_least = async |from: u64, times: usize| {
+        eventually(&format!("each was looked at {times} times"), async || {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let passes = passes(&log, from);
+            let enough = passes.values().filter(|count| **count >= times).count();
+            (enough == RESOURCES).then_some(passes)
+        })
+        .await
+    };
+    let started = length();
+    let operator = operator(&place, &["--resync", "3", "--log", "info,lockstep=trace"]).await;
+    at_least(started, 1).await;
+    let (mark, from) = (audit::now(), length());
+    let (begun, cpu) = (lockstep::clock::mono(), operator.cpu());
+    let seen = at_least(from, ROUNDS).await;
+    let asked = audit::requests(&place.user(), mark);
+    let seconds = lockstep::clock::mono().since(begun).as_secs_f64();
+    println!(
+        "{} passes over {RESOURCES} resources in {seconds:.1} s: {} requests beside watches; CPU {:.0} % of a core",
+        seen.values().sum::<usize>(),
+        asked.iter().filter(|request| request.verb != "watch").count(),
+        100.0 * (operator.cpu() - cpu) / seconds,
+    );
+    let beyond: Vec<_> = asked.iter().filter(|request| request.verb != "watch").collect();
+    assert!(beyond.is_empty(), "{beyond:#?}");
+    // The settings say how often: no more often than that either.
+    let most = seen.values().max().copied().unwrap_or_default();
+    assert!(
+        f64::from(u32::try_from(most).unwrap()) <= 1.0 + seconds / (3.0 * 0.8),
+        "{most} in {seconds} s"
+    );
+    operator.terminate().await;
 }
