@@ -202,6 +202,7 @@ async fn watch_children(
     triggers: Triggers,
 ) {
     let api = scope.api::<CachedChild>(&kind);
+    let reader = writer.as_reader();
     let with_neighbours = NEIGHBOURS.contains(&kind);
     let config = if with_neighbours {
         config()
@@ -226,6 +227,12 @@ async fn watch_children(
                 }
             }
             let Some(child) = child else { continue };
+            // What never was a child ends as none.
+            if let Event::Delete(gone) = &child
+                && reader.get(&ObjectRef::from_obj_with(gone, kind)).is_none()
+            {
+                continue;
+            }
             event = child;
         }
         writer.apply_watcher_event(&event);

@@ -131,7 +131,10 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
     let children = observed.workload.as_ref().ok().map(|workload| {
         let prepared = children::build_over(workload, kept_deployment(workload, observed.live));
         let mut plan = children::plan(workload, &prepared, observed.live, listed);
-        memory.drift.hold(&mut plan, observed.is_new_spec(), now.mono);
+        memory
+            .children
+            .drift
+            .hold(&mut plan, &prepared, workload.scaling.fixed(), now.mono);
         (prepared, plan)
     });
     let rollout = observed

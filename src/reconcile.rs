@@ -232,7 +232,7 @@ impl Pass<'_> {
         let resource = self.adopt(cached);
         // Gather.
         let workload = parse(&resource);
-        let live = self.live_children();
+        let (live, lagging) = self.live_children();
         let pods = self.context.pods.of(&self.key);
         let store = match &workload {
             Ok(workload) => self.observe(workload).await,
@@ -240,10 +240,7 @@ impl Pass<'_> {
         };
         let neighbours = workload.as_ref().map_or_else(
             |_| Neighbours::default(),
-            |workload| {
-                let deployment = live.deployment.as_ref();
-                self.context.neighbours.of(&self.key, workload, deployment)
-            },
+            |workload| self.context.neighbours.of(&self.key, workload, &live),
         );
         let observed = Observed {
             resource: &resource,
@@ -271,9 +268,10 @@ impl Pass<'_> {
         let ahead = |moment: Option<Mono>| moment.filter(|moment| *moment > at.mono);
         let recheck = [
             decision.assessment.recheck_at,
-            self.entry.memory.children_recheck_at(at.mono),
+            self.entry.memory.children.recheck_at(at.mono),
             ahead(self.entry.apply_backoff.until()),
             ahead(self.entry.credentials.retry_at()),
+            ahead(lagging),
         ];
         let wait = next(self.context.resync, recheck, status_due?);
         tracing::trace!(key = %self.key, next = ?wait, "looked at");
@@ -305,9 +303,11 @@ impl Pass<'_> {
         resource
     }
 
-    fn live_children(&mut self) -> LiveChildren {
+    /// The children as they are known best, and when to look again at one that no watch shows.
+    fn live_children(&mut self) -> (LiveChildren, Option<Mono>) {
         let now = clock::mono();
-        Children::from_fn(|kind| {
+        let mut lagging = None;
+        let live = Children::from_fn(|kind| {
             let cached = self.context.children.get(kind, &self.key);
             let newer = self.entry.newer.get_mut(kind);
             let version = cached.as_ref().map_or("", Live::resource_version);
@@ -317,8 +317,13 @@ impl Pass<'_> {
             if !newer.as_ref().is_some_and(outruns) {
                 *newer = None;
             }
+            if let (Some((answered, _)), None) = (&*newer, &cached) {
+                // Either the watch is late, or it is gone: by then that is certain.
+                lagging = lagging.into_iter().chain([*answered + WATCH_LAG]).min();
+            }
             newer.as_ref().map(|(_, live)| live.clone()).or(cached)
-        })
+        });
+        (live, lagging)
     }
 
     async fn observe(&mut self, workload: &Workload) -> Option<StoreView> {
@@ -373,61 +378,89 @@ impl Pass<'_> {
             self.entry.failed = None;
             return None;
         }
+        let mut told = None;
         if let Some((failed, outcome)) = &self.entry.failed {
-            if *failed == generation && !self.entry.apply_backoff.is_over(clock::mono()) {
-                return Some(outcome.clone());
-            }
             if *failed != generation {
                 self.entry.apply_backoff.reset();
+            } else if !self.entry.apply_backoff.is_over(clock::mono()) {
+                told = Some(outcome.clone());
             }
         }
-        let outcome = self.context.cluster.apply(workload, prepared, plan).await;
-        for (kind, applied) in outcome.children.iter() {
-            if let Some(live) = applied.as_ref().and_then(|applied| applied.live.clone()) {
-                *self.entry.newer.get_mut(kind) = Some((clock::mono(), live));
+        let Some(told) = told else {
+            let outcome = self.context.cluster.apply(workload, prepared, plan).await;
+            self.take_in(&outcome, observed);
+            if outcome.failures.is_empty() {
+                self.entry.apply_backoff.reset();
+                self.entry.failed = None;
+            } else {
+                self.failed(generation, &outcome);
             }
+            return Some(outcome);
+        };
+        // What failed has to wait; the others need not.
+        let waiting: Vec<_> = told.failures.iter().map(|failure| failure.child).collect();
+        let rest = plan.without(&waiting);
+        if told.is_hopeless() || rest.is_idle() {
+            return Some(told);
         }
-        let drift = &mut self.entry.memory.drift;
-        let corrected = drift.record(&outcome, observed.is_new_spec(), clock::mono());
-        let said =
-            events::announce_children(&outcome, &self.key.name, &corrected, observed.is_changed_spec());
-        self.entry.memory.outbox.extend(said);
-        for (_, applied) in outcome.children.iter() {
-            if let Some(applied) = applied
-                && matches!(applied.action, children::Action::Adopted { .. })
-            {
-                self.entry.memory.adopted.insert(applied.uid.clone());
-            }
-        }
-        if outcome.failures.is_empty() {
-            self.entry.apply_backoff.reset();
-            self.entry.failed = None;
-        } else {
-            let at_least = outcome
-                .failures
-                .iter()
-                .filter_map(|failure| failure.retry_after)
-                .max();
-            for failure in &outcome.failures {
-                tracing::warn!(
-                    key = %self.key,
-                    child = failure.child.kind(),
-                    category = failure.kind.category(),
-                    message = failure.message,
-                    "a child could not be written"
-                );
-            }
-            self.entry.apply_backoff.failed(clock::mono(), at_least);
-            // Told again while waiting: the same failure, but not the same deeds.
-            let mut told = outcome.clone();
-            for kind in children::ChildKind::ALL {
-                if let Some(applied) = told.children.get_mut(kind) {
-                    applied.live = None;
-                }
-            }
-            self.entry.failed = Some((generation, told));
+        let mut outcome = self.context.cluster.apply(workload, prepared, &rest).await;
+        self.take_in(&outcome, observed);
+        let failed = !outcome.failures.is_empty();
+        outcome.failures.extend(told.failures);
+        outcome.failures.sort_by_key(|failure| failure.child);
+        if failed {
+            self.failed(generation, &outcome);
         }
         Some(outcome)
+    }
+
+    /// Takes in what was written: what is newer than the caches, what it says of others, and what is said of it.
+    fn take_in(&mut self, outcome: &Outcome, observed: &Observed<'_>) {
+        for (kind, applied) in outcome.children.iter() {
+            let Some(applied) = applied else { continue };
+            if let Some(live) = &applied.live {
+                *self.entry.newer.get_mut(kind) = Some((clock::mono(), live.clone()));
+            }
+            if matches!(applied.action, children::Action::Adopted { .. }) {
+                self.entry.memory.children.adopted.insert(applied.uid.clone());
+            }
+        }
+        for (kind, _) in &outcome.deleted {
+            *self.entry.newer.get_mut(*kind) = None;
+        }
+        let corrected = self.entry.memory.children.drift.record(outcome, clock::mono());
+        let said = events::announce_children(
+            outcome,
+            &self.key.name,
+            &corrected,
+            observed.is_changed_spec(),
+            observed.deployment().and_then(Live::replicas),
+        );
+        self.entry.memory.outbox.extend(said);
+    }
+
+    /// Remembers what failed until it may be tried again.
+    fn failed(&mut self, generation: i64, outcome: &Outcome) {
+        let failures = &outcome.failures;
+        let at_least = failures.iter().filter_map(|failure| failure.retry_after).max();
+        for failure in failures {
+            tracing::warn!(
+                key = %self.key,
+                child = failure.child.kind(),
+                category = failure.kind.category(),
+                message = failure.message,
+                "a child could not be written"
+            );
+        }
+        self.entry.apply_backoff.failed(clock::mono(), at_least);
+        // Told again while waiting: the same failure, but not the same deeds.
+        let mut told = outcome.clone();
+        for kind in children::ChildKind::ALL {
+            if let Some(applied) = told.children.get_mut(kind) {
+                applied.live = None;
+            }
+        }
+        self.entry.failed = Some((generation, told));
     }
 
     /// Posts what waits, and writes status if it changed; says when it may be written if that is later.
@@ -500,7 +533,7 @@ impl Pass<'_> {
 }
 
 /// How long until it is looked at again.
-fn next(resync: Duration, recheck: [Option<Mono>; 4], status_due: Option<Mono>) -> Duration {
+fn next(resync: Duration, recheck: [Option<Mono>; 5], status_due: Option<Mono>) -> Duration {
     let now = clock::mono();
     let resync = now + resync.mul_f64(0.8 + 0.4 * draw());
     let next = recheck

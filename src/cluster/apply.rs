@@ -63,7 +63,7 @@ impl<'a> Pass<'a> {
             }
         }
         for kind in ORDER {
-            if self.is_hopeless() {
+            if self.outcome.is_hopeless() {
                 break;
             }
             if kind == ChildKind::HorizontalPodAutoscaler && !self.deployment_is_ours() {
@@ -73,36 +73,13 @@ impl<'a> Pass<'a> {
                 self.write(intent).await;
             }
             if let (ChildKind::Deployment, ReplicasStep::Apply(count)) = (kind, self.plan.replicas)
-                && !self.is_hopeless()
+                && !self.outcome.is_hopeless()
             {
                 self.replicas(count).await;
             }
         }
         self.outcome.failures.sort_by_key(|failure| failure.child);
         self.outcome
-    }
-
-    /// Whether further requests would only wait for their time limits too.
-    fn is_hopeless(&self) -> bool {
-        self.outcome.failures.iter().any(|failure| match failure.kind {
-            FailureKind::Retry(
-                RetryCause::Throttled
-                | RetryCause::ServerError
-                | RetryCause::Timeout
-                | RetryCause::Unreachable,
-            ) => true,
-            FailureKind::Retry(
-                RetryCause::Quota | RetryCause::NamespaceTerminating | RetryCause::Conflict,
-            )
-            | FailureKind::NameConflict
-            | FailureKind::OwnershipLost
-            | FailureKind::InvalidPodTemplate
-            | FailureKind::InvalidSpec
-            | FailureKind::ImmutableField
-            | FailureKind::Forbidden
-            | FailureKind::AdmissionDenied
-            | FailureKind::ObjectTooLarge => false,
-        })
     }
 
     fn deployment_is_ours(&self) -> bool {
@@ -189,6 +166,23 @@ impl<'a> Pass<'a> {
                         };
                         self.record(kind, Err(failure));
                     }
+                    Step::Apply {
+                        uid,
+                        reason: Reason::Drift(_) | Reason::Adoption,
+                        ..
+                    } if self.plan.held.contains(&kind) => {
+                        self.carry_out(intent, &Step::Hold { uid }, Some(live)).await;
+                    }
+                    // No watch shows an object without our label, nor its end.
+                    Step::AwaitDeletion => {
+                        let failure = Failure {
+                            child: kind,
+                            kind: FailureKind::Retry(RetryCause::Conflict),
+                            message: format!("another {} of this name is being deleted", kind.kind()),
+                            retry_after: None,
+                        };
+                        self.record(kind, Err(failure));
+                    }
                     step => self.carry_out(intent, &step, Some(live)).await,
                 }
             }
@@ -263,10 +257,11 @@ impl<'a> Pass<'a> {
                 )
             }
         };
+        let template = |object: &Object| object.get("spec").and_then(|spec| spec.get("template")).cloned();
         let action = match reason {
             // Not by its generation: that counts defaults that went and came back.
             Reason::Adoption => Some(Action::Adopted {
-                changed: before.as_ref().and_then(|before| before.get("spec")) != live.object().get("spec"),
+                changed: before.as_ref().and_then(template) != template(live.object()),
             }),
             Reason::NewIntent | Reason::Drift(_) => None,
         };

@@ -26,7 +26,8 @@ pub struct CachedChild {
 }
 
 impl CachedChild {
-    /// Whether it bears Lockstep's label: of the kinds that are watched whole, the others are nobody's children.
+    /// Whether it bears Lockstep's label with its own name, as every child does: of the kinds that are watched whole, the
+    /// others are nobody's children.
     #[must_use]
     pub const fn is_labelled(&self) -> bool {
         self.labelled
@@ -65,8 +66,8 @@ impl From<Object> for CachedChild {
             labelled: live
                 .object()
                 .get("metadata")
-                .and_then(|metadata| metadata.get("labels")?.get(WORKLOAD_LABEL))
-                .is_some(),
+                .and_then(|metadata| metadata.get("labels")?.get(WORKLOAD_LABEL)?.as_str())
+                .is_some_and(|label| Some(label) == metadata("name").as_deref()),
             object: serde_json::to_string(live.object())
                 .unwrap_or_default()
                 .into_boxed_str(),

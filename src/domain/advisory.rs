@@ -15,8 +15,13 @@ mod template;
 mod tests;
 
 use super::{
-    assessment::StoreView, drift::Drift, finding::with_next_step, locks::Mono, neighbours::Neighbours,
-    rollout::DeploymentView, workload::Workload,
+    assessment::StoreView,
+    drift::Drift,
+    finding::{listed, with_next_step},
+    locks::Mono,
+    neighbours::Neighbours,
+    rollout::DeploymentView,
+    workload::Workload,
 };
 use crate::api::{CoordinatedWorkloadSpec, conditions::AdvisoryCode, status::Advisory};
 
@@ -50,6 +55,15 @@ impl Advised<'_> {
         let said = self.previous.iter().find(|said| said.code == code.as_str());
         said.map(|said| said.message.as_str())
     }
+
+    /// What a process before this one said of others' changes: this one knows nothing of them, and gives them the time
+    /// that they would have had.
+    fn still_said(&self, code: AdvisoryCode) -> Option<&Advisory> {
+        let fought = code == AdvisoryCode::FieldConflict && self.drift.may_be_fought(self.now);
+        let recent = code == AdvisoryCode::DriftCorrected && self.drift.may_be_recent(self.now);
+        let mut previous = self.previous.iter().filter(|_| fought || recent);
+        previous.find(|said| said.code == code.as_str())
+    }
 }
 
 /// What is said under one code.
@@ -70,6 +84,9 @@ impl Advice {
 #[must_use]
 pub fn advise(advised: &Advised<'_>) -> Vec<Advisory> {
     let given = AdvisoryCode::ALL.iter().filter_map(|code| {
+        if let Some(said) = advised.still_said(*code) {
+            return Some(said.clone());
+        }
         let Advice { mut text, next_step } = advice(*code, advised)?;
         // A sentence begins with a capital letter, a field as it is written.
         if ["container", "the ", "this ", "within "]
@@ -109,17 +126,6 @@ fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
         AdvisoryCode::StoreWithoutTls => store::without_tls(spec),
         AdvisoryCode::PolicyNeedsCni => network::needs_cni(workload),
         AdvisoryCode::DriftCorrected => others::drift_corrected(advised),
-    }
-}
-
-/// `a`, `a and b`, `a, b and c`, `a, b, c and 2 more`.
-fn listed<T: AsRef<str>>(items: &[T]) -> String {
-    const MOST: usize = 3;
-    let shown: Vec<&str> = items.iter().take(MOST).map(AsRef::as_ref).collect();
-    match (items.len().saturating_sub(MOST), shown.split_last()) {
-        (0, Some((last, []))) => (*last).to_owned(),
-        (0, Some((last, rest))) => format!("{} and {last}", rest.join(", ")),
-        (more, _) => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

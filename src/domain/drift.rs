@@ -1,12 +1,18 @@
 //! Who keeps changing what Lockstep owns, and how patiently it is changed back. Pure.
 //!
-//! In: what came of each pass. Out: what of a plan waits, what is said, and whom a fight is with. The first change is
-//! taken back at once. Two that insist would otherwise write in turns for ever, as fast as the apiserver lets them.
+//! In: each plan, and what came of it. Out: what of a plan waits, what is said, and whom a fight is with. The first
+//! change is taken back at once. Two that insist would otherwise write in turns for ever, as fast as the apiserver lets
+//! them.
+//!
+//! A change is somebody else's only if what is now wanted had been in place before: another intent, or other replicas,
+//! is what the spec says, and never waits.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    children::{Action, ChildKind, Correction, Outcome, Plan, Reason, ReplicasStep, Step},
+    children::{
+        Action, Applied, ChildKind, Children, Correction, Outcome, Plan, Prepared, Reason, ReplicasStep, Step,
+    },
     locks::Mono,
 };
 
@@ -21,6 +27,8 @@ const FIGHT: u32 = 3;
 const CALM: Duration = Duration::from_mins(10);
 /// A correction stays in the advisories for so long.
 const ADVISED: Duration = Duration::from_hours(1);
+/// Rivals of one object that are told apart.
+const MOST_RIVALS: usize = 4;
 /// The rival when nobody owns the change.
 const SOMEBODY: &str = "somebody";
 /// The rival when a change is not in the answer to its own apply.
@@ -60,54 +68,186 @@ pub struct Row {
 }
 
 impl Row {
-    fn wait(&self) -> Duration {
-        let doublings = self.count.saturating_sub(1).min(16);
-        FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
-    }
-
     /// Whether this correction is one of those that are announced: the first, and the one that makes it a fight.
     #[must_use]
     pub fn is_told(&self) -> bool {
         self.count == 1 || self.count == FIGHT
     }
 
+    /// Whether nobody but the apiserver's own admission changed it, so that it could not be changed back at all.
+    #[must_use]
+    pub fn is_admission(&self) -> bool {
+        self.rival == ADMISSION
+    }
+}
+
+/// The corrections of one object, whoever made them necessary.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Contest {
+    /// By rival, the latest last.
+    rows: Vec<Row>,
+    /// Corrections in a row, of all rivals.
+    count: u32,
+    /// When the last one was made.
+    last: Mono,
+}
+
+impl Contest {
+    fn wait(&self) -> Duration {
+        let doublings = self.count.saturating_sub(1).min(16);
+        FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT)
+    }
+
+    fn is_held(&self, now: Mono) -> bool {
+        self.count > 0 && now < self.last + self.wait()
+    }
+
     fn is_fight(&self, now: Mono) -> bool {
         self.count >= FIGHT && now.since(self.last) < CALM
+    }
+
+    fn correct(&mut self, what: Contested, rival: &str, field: &str, now: Mono) -> Row {
+        if now.since(self.last) >= CALM {
+            *self = Self::default();
+        }
+        let known = self.rows.iter().position(|row| row.rival == rival);
+        let count = known.map_or(0, |at| self.rows.remove(at).count);
+        if self.rows.len() >= MOST_RIVALS {
+            self.rows.remove(0);
+        }
+        let row = Row {
+            what,
+            rival: rival.to_owned(),
+            field: field.to_owned(),
+            count: count.saturating_add(1),
+            last: now,
+        };
+        self.rows.push(row.clone());
+        self.count = self.count.saturating_add(1);
+        self.last = now;
+        row
     }
 }
 
 /// The corrections of one workload.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Drift(BTreeMap<Contested, Row>);
+pub struct Drift {
+    contests: BTreeMap<Contested, Contest>,
+    /// UID and hash of each child that was as intended.
+    settled: BTreeMap<ChildKind, (String, String)>,
+    /// Replicas that were as the spec fixes them.
+    settled_replicas: Option<i32>,
+    /// When this process looked first.
+    since: Option<Mono>,
+}
 
 impl Drift {
-    /// Takes in what came of a pass; the rows that this moved on. With a `new_spec`, other replicas are what the spec
-    /// now says, not somebody's change.
-    pub fn record(&mut self, outcome: &Outcome, new_spec: bool, now: Mono) -> Vec<Row> {
-        let mut moved = Vec::new();
-        for (kind, applied) in outcome.children.iter() {
-            let Some(Action::Updated {
-                correction,
-                unsettled,
-            }) = applied.as_ref().map(|applied| &applied.action)
-            else {
+    /// Takes in a plan, and lets wait what of it would be one more correction too soon. `fixed` are the replicas that
+    /// the spec fixes.
+    pub fn hold(&mut self, plan: &mut Plan, prepared: &Children<Prepared>, fixed: Option<i32>, now: Mono) {
+        self.since.get_or_insert(now);
+        self.settle(plan, prepared, fixed);
+        let contests = &self.contests;
+        let held = |what| contests.get(&what).is_some_and(|contest| contest.is_held(now));
+        for (kind, intent) in prepared.iter() {
+            if held(Contested::Child(kind)) {
+                plan.held.insert(kind);
+            }
+            let step = plan.steps.get_mut(kind);
+            let (Step::Apply { uid, reason, .. }, Some(intent)) = (&mut *step, intent) else {
                 continue;
             };
-            let what = Contested::Child(kind);
-            match (correction, unsettled) {
-                (_, Some(field)) => moved.push(self.correct(what, ADMISSION, field, now)),
-                (Some(correction), None) => moved.push(self.take_back(what, correction, now)),
-                (None, None) => {}
+            let settled = self.settled.get(&kind);
+            let same_intent = settled.is_some_and(|(known, hash)| known == uid && hash == intent.hash());
+            if same_intent && *reason == Reason::NewIntent {
+                // It was there: somebody took the hash away, or wrote another.
+                *reason = Reason::Drift("metadata.annotations".into());
+            }
+            let correction = match reason {
+                Reason::Drift(_) => true,
+                Reason::Adoption => settled.is_some_and(|(known, _)| known == uid),
+                Reason::NewIntent => false,
+            };
+            if correction && plan.held.contains(&kind) {
+                *step = Step::Hold { uid: uid.clone() };
             }
         }
-        if let Some(replicas) = outcome.replicas.as_ref().filter(|_| !new_spec) {
-            let correction = Correction {
-                field: Some("spec.replicas".into()),
-                overrides: replicas.overrides.clone(),
-            };
-            moved.push(self.take_back(Contested::Replicas, &correction, now));
+        if let ReplicasStep::Apply(count) = plan.replicas
+            && self.settled_replicas == Some(count)
+            && held(Contested::Replicas)
+        {
+            plan.replicas = ReplicasStep::Hold;
+        }
+    }
+
+    /// What is in place now.
+    fn settle(&mut self, plan: &Plan, prepared: &Children<Prepared>, fixed: Option<i32>) {
+        for (kind, step) in plan.steps.iter() {
+            match (step, prepared.get(kind)) {
+                (Step::Nothing { uid: Some(uid) }, Some(intent)) => {
+                    self.settled.insert(kind, (uid.clone(), intent.hash().to_owned()));
+                }
+                (_, None) => {
+                    self.settled.remove(&kind);
+                }
+                (_, Some(_)) => {}
+            }
+        }
+        let deployment = matches!(
+            plan.steps.deployment,
+            Step::Nothing { uid: Some(_) } | Step::Apply { .. } | Step::Hold { .. }
+        );
+        if self.settled_replicas != fixed {
+            self.settled_replicas = None;
+        }
+        if deployment && plan.replicas == ReplicasStep::Leave {
+            self.settled_replicas = fixed;
+        }
+    }
+
+    /// Takes in what came of a pass; the rows that this moved on.
+    pub fn record(&mut self, outcome: &Outcome, now: Mono) -> Vec<Row> {
+        let mut moved = Vec::new();
+        for (kind, applied) in outcome.children.iter() {
+            let Some(applied) = applied else { continue };
+            moved.extend(self.record_child(kind, applied, now));
+            if applied.action != Action::None {
+                self.settled
+                    .insert(kind, (applied.uid.clone(), applied.hash.clone()));
+            }
+        }
+        if let Some(replicas) = &outcome.replicas {
+            if self.settled_replicas == Some(replicas.count) {
+                let correction = Correction {
+                    field: Some("spec.replicas".into()),
+                    overrides: replicas.overrides.clone(),
+                };
+                moved.push(self.take_back(Contested::Replicas, &correction, now));
+            }
+            self.settled_replicas = Some(replicas.count);
         }
         moved
+    }
+
+    fn record_child(&mut self, kind: ChildKind, applied: &Applied, now: Mono) -> Option<Row> {
+        let what = Contested::Child(kind);
+        match &applied.action {
+            Action::None | Action::Created => None,
+            Action::Adopted { .. } => {
+                let again = self
+                    .settled
+                    .get(&kind)
+                    .is_some_and(|(uid, _)| *uid == applied.uid);
+                again.then(|| self.correct(what, SOMEBODY, "metadata.ownerReferences", now))
+            }
+            Action::Updated {
+                unsettled: Some(field),
+                ..
+            } => Some(self.correct(what, ADMISSION, field, now)),
+            Action::Updated { correction, .. } => correction
+                .as_ref()
+                .map(|correction| self.take_back(what, correction, now)),
+        }
     }
 
     fn take_back(&mut self, what: Contested, correction: &Correction, now: Mono) -> Row {
@@ -123,199 +263,64 @@ impl Drift {
     }
 
     fn correct(&mut self, what: Contested, rival: &str, field: &str, now: Mono) -> Row {
-        let before = self.0.get(&what);
-        let goes_on = before.filter(|row| row.rival == rival && now.since(row.last) < CALM);
-        let row = Row {
-            what,
-            rival: rival.to_owned(),
-            field: field.to_owned(),
-            count: goes_on.map_or(0, |row| row.count).saturating_add(1),
-            last: now,
-        };
-        self.0.insert(what, row.clone());
-        row
+        self.contests
+            .entry(what)
+            .or_default()
+            .correct(what, rival, field, now)
     }
 
-    /// Lets wait what of the plan would be one more correction too soon. A new intent never waits.
-    pub fn hold(&self, plan: &mut Plan, new_spec: bool, now: Mono) {
-        let held = |what| self.0.get(&what).is_some_and(|row| now < row.last + row.wait());
-        for kind in ChildKind::ALL {
-            let step = plan.steps.get_mut(kind);
-            if let Step::Apply {
-                uid,
-                reason: Reason::Drift(_),
-                convert: _,
-            } = step
-                && held(Contested::Child(kind))
-            {
-                *step = Step::Hold { uid: uid.clone() };
-            }
-        }
-        if let ReplicasStep::Apply(_) = plan.replicas
-            && !new_spec
-            && held(Contested::Replicas)
-        {
-            plan.replicas = ReplicasStep::Hold;
-        }
-    }
-
-    /// Those who insist, in the order of children.
+    /// Those who insist, one for each object, in the order of children.
     pub fn fights(&self, now: Mono) -> impl Iterator<Item = &Row> {
-        self.0.values().filter(move |row| row.is_fight(now))
+        let fights = self
+            .contests
+            .values()
+            .filter(move |contest| contest.is_fight(now));
+        fights.filter_map(|contest| contest.rows.last())
     }
 
-    /// The row of something that is held.
+    /// The last correction of something that is held.
     #[must_use]
     pub fn of(&self, what: Contested) -> Option<&Row> {
-        self.0.get(&what)
+        self.contests.get(&what)?.rows.last()
     }
 
     /// Corrections of the last hour.
     pub fn recent(&self, now: Mono) -> impl Iterator<Item = &Row> {
-        self.0.values().filter(move |row| now.since(row.last) < ADVISED)
+        let rows = self.contests.values().flat_map(|contest| &contest.rows);
+        rows.filter(move |row| now.since(row.last) < ADVISED)
+    }
+
+    /// Whether a fight that a process before this one told of may still go on.
+    #[must_use]
+    pub fn may_be_fought(&self, now: Mono) -> bool {
+        self.is_young(now, CALM)
+    }
+
+    /// Whether a correction that a process before this one told of may be younger than an hour.
+    #[must_use]
+    pub fn may_be_recent(&self, now: Mono) -> bool {
+        self.is_young(now, ADVISED)
+    }
+
+    fn is_young(&self, now: Mono, span: Duration) -> bool {
+        self.contests.is_empty() && self.since.is_none_or(|since| now.since(since) < span)
     }
 
     /// The next moment at which time alone changes something.
     #[must_use]
     pub fn recheck_at(&self, now: Mono) -> Option<Mono> {
-        let moments = self
-            .0
-            .values()
-            .flat_map(|row| [row.wait(), CALM, ADVISED].map(|wait| row.last + wait));
-        moments.filter(|moment| *moment > now).min()
+        let contests = self.contests.values();
+        let moments = contests.flat_map(|contest| {
+            let ends = contest.rows.iter().map(|row| row.last + ADVISED);
+            ends.chain([contest.last + contest.wait(), contest.last + CALM])
+        });
+        let young = self
+            .since
+            .into_iter()
+            .flat_map(|since| [since + CALM, since + ADVISED]);
+        moments.chain(young).filter(|moment| *moment > now).min()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::children::{Applied, Override, ReplicasApplied};
-
-    fn at(seconds: u64) -> Mono {
-        Mono(Duration::from_secs(seconds))
-    }
-
-    fn corrected(manager: &str, unsettled: Option<&str>) -> Outcome {
-        let overrides = vec![Override {
-            manager: manager.into(),
-            fields: vec![".spec.x".into()],
-        }];
-        let mut outcome = Outcome::default();
-        outcome.children.deployment = Some(Applied {
-            uid: "u".into(),
-            hash: "h".into(),
-            action: Action::Updated {
-                correction: Some(Correction {
-                    field: Some("spec.x".into()),
-                    overrides,
-                }),
-                unsettled: unsettled.map(str::to_owned),
-            },
-            live: None,
-        });
-        outcome
-    }
-
-    fn drifted() -> Plan {
-        let mut plan = Plan::default();
-        plan.steps.deployment = Step::Apply {
-            uid: "u".into(),
-            convert: false,
-            reason: Reason::Drift("spec.x".into()),
-        };
-        plan
-    }
-
-    #[test]
-    fn the_third_correction_in_a_row_is_a_fight_until_the_rival_is_silent() {
-        let mut drift = Drift::default();
-        let mut told = Vec::new();
-        for (number, second) in [0, 2, 5, 20].into_iter().enumerate() {
-            let row = drift
-                .record(&corrected("rival", None), false, at(second))
-                .remove(0);
-            told.push(row.is_told());
-            assert_eq!(
-                drift.fights(at(second)).count(),
-                usize::from(number >= 2),
-                "{number}"
-            );
-        }
-        assert_eq!(told, [true, false, true, false]);
-        assert_eq!(drift.fights(at(20 + 599)).count(), 1);
-        assert_eq!(drift.fights(at(20 + 600)).count(), 0);
-        // Whoever begins again after that begins at one.
-        let row = drift.record(&corrected("rival", None), false, at(700)).remove(0);
-        assert_eq!((row.count, row.rival.as_str()), (1, "rival"));
-    }
-
-    #[test]
-    fn another_rival_is_another_row() {
-        let mut drift = Drift::default();
-        for second in 0..2 {
-            drift.record(&corrected("one", None), false, at(second));
-        }
-        assert_eq!(drift.record(&corrected("other", None), false, at(3))[0].count, 1);
-        let row = drift
-            .record(&corrected("x", Some("spec.y")), false, at(4))
-            .remove(0);
-        assert_eq!((row.rival.as_str(), row.field.as_str()), (ADMISSION, "spec.y"));
-    }
-
-    #[test]
-    fn corrections_wait_ever_longer_and_a_new_intent_never() {
-        let mut drift = Drift::default();
-        let waits = |drift: &Drift, now| {
-            let mut plan = drifted();
-            drift.hold(&mut plan, false, now);
-            plan.steps.deployment == Step::Hold { uid: "u".into() }
-        };
-        assert!(!waits(&drift, at(0)), "the first is made at once");
-        let mut now = 0;
-        for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-            drift.record(&corrected("rival", None), false, at(now));
-            assert!(
-                waits(&drift, at(now + wait - 1)) && !waits(&drift, at(now + wait)),
-                "{wait}"
-            );
-            assert!(drift.recheck_at(at(now)) <= Some(at(now + wait)));
-            now += wait;
-        }
-        let mut plan = drifted();
-        plan.steps.deployment = Step::Apply {
-            uid: "u".into(),
-            convert: false,
-            reason: Reason::NewIntent,
-        };
-        let before = plan.clone();
-        drift.hold(&mut plan, true, at(now - 300));
-        assert_eq!(plan, before);
-    }
-
-    #[test]
-    fn replicas_are_drift_only_while_the_spec_is_the_old_one() {
-        let mut drift = Drift::default();
-        let outcome = Outcome {
-            replicas: Some(ReplicasApplied {
-                count: 3,
-                overrides: vec![Override {
-                    manager: "kubectl".into(),
-                    fields: vec![],
-                }],
-            }),
-            ..Outcome::default()
-        };
-        assert_eq!(drift.record(&outcome, true, at(0)), []);
-        let row = drift.record(&outcome, false, at(1)).remove(0);
-        assert_eq!((row.what, row.rival.as_str()), (Contested::Replicas, "kubectl"));
-        let mut plan = Plan {
-            replicas: ReplicasStep::Apply(3),
-            ..Plan::default()
-        };
-        let wanted = plan.clone();
-        drift.hold(&mut plan, true, at(1));
-        assert_eq!(plan, wanted);
-        drift.hold(&mut plan, false, at(1));
-        assert_eq!(plan.replicas, ReplicasStep::Hold);
-    }
-}
+mod tests;

@@ -338,3 +338,15 @@ pub fn time(at: Timestamp) -> String {
 pub fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
+
+/// `a`, `a and b`, `a, b and c`, `a, b, c and 2 more`.
+#[must_use]
+pub fn listed<T: AsRef<str>>(items: &[T]) -> String {
+    const MOST: usize = 3;
+    let shown: Vec<&str> = items.iter().take(MOST).map(AsRef::as_ref).collect();
+    match (items.len().saturating_sub(MOST), shown.split_last()) {
+        (0, Some((last, []))) => (*last).to_owned(),
+        (0, Some((last, rest))) => format!("{} and {last}", rest.join(", ")),
+        (more, _) => format!("{} and {more} more", shown.join(", ")),
+    }
+}

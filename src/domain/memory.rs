@@ -63,12 +63,10 @@ pub struct Memory {
     pub had_verdict: bool,
     /// How far the template got that was written last.
     pub template: TemplateProgress,
-    /// Somebody else's changes of the children that were taken back.
-    pub drift: Drift,
-    /// Since when the budget allows no eviction, without a rollout.
-    pub exhausted_since: Option<Mono>,
-    /// UIDs of children that were adopted: they are not said to be created.
-    pub adopted: BTreeSet<String>,
+    /// The children.
+    pub children: ChildrenMemory,
+    /// Whether all that is observed of the locks is in good hands, where status can't say so because some isn't observed.
+    pub observed_good: bool,
     /// When status was written last.
     pub status_written: Option<Mono>,
     /// Events that wait to be posted, in order.
@@ -77,6 +75,29 @@ pub struct Memory {
     pub recent: Vec<status::Incident>,
     /// Each set's `lastLoss`, as it should be.
     pub last_loss: BTreeMap<String, status::LastLoss>,
+}
+
+/// What is remembered of the children.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChildrenMemory {
+    /// Somebody else's changes of the children that were taken back.
+    pub drift: Drift,
+    /// Whether somebody insists on other values than the spec's, and that is what status says.
+    pub fighting: bool,
+    /// Since when the budget allows no eviction, without a rollout.
+    pub exhausted_since: Option<Mono>,
+    /// UIDs of children that were adopted: they are not said to be created.
+    pub adopted: BTreeSet<String>,
+}
+
+impl ChildrenMemory {
+    /// The next moment at which time alone changes what is said of them.
+    #[must_use]
+    pub fn recheck_at(&self, now: Mono) -> Option<Mono> {
+        let exhausted = self.exhausted_since.map(|since| since + EXHAUSTED_AFTER);
+        let moments = exhausted.filter(|moment| *moment > now).into_iter();
+        moments.chain(self.drift.recheck_at(now)).min()
+    }
 }
 
 /// How far a template got, as far as this process knows.
@@ -347,14 +368,6 @@ pub struct Announcement {
 }
 
 impl Memory {
-    /// The next moment at which time alone changes what is said of the children.
-    #[must_use]
-    pub fn children_recheck_at(&self, now: Mono) -> Option<Mono> {
-        let exhausted = self.exhausted_since.map(|since| since + EXHAUSTED_AFTER);
-        let moments = exhausted.filter(|moment| *moment > now).into_iter();
-        moments.chain(self.drift.recheck_at(now)).min()
-    }
-
     /// Takes in the pods as they are seen now.
     pub fn see_pods(&mut self, pods: &[PodView], now: Mono, wall: Timestamp) {
         for pod in pods {

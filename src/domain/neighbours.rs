@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    children::{ChildKind, Live},
+    children::{ChildKind, Live, LiveChildren},
     selector::Selector,
     workload::Workload,
 };
@@ -81,22 +81,52 @@ impl Neighbours {
     pub fn among<'a>(
         all: impl IntoIterator<Item = (&'a String, &'a Neighbour)>,
         workload: &Workload,
-        deployment: Option<&Live>,
+        live: &LiveChildren,
     ) -> Self {
-        let labels = pod_labels(workload, deployment);
+        let labels = pod_labels(workload, live.deployment.as_ref());
         let mut found = Self::default();
         for (name, neighbour) in all {
-            match neighbour {
-                Neighbour::Autoscaler { target, of } if *of == workload.name => {
-                    found.autoscalers.push((name.clone(), *target));
-                }
-                Neighbour::Budget(selector) if selector.selects(&labels) => found.budgets.push(name.clone()),
-                Neighbour::Autoscaler { .. } | Neighbour::Budget(_) => {}
+            found.take(name, neighbour, workload, &labels);
+        }
+        // An object of the child's name is the child, or its name's conflict. Where no child is wanted, it is one more:
+        // one that was left behind, for instance.
+        for kind in [ChildKind::HorizontalPodAutoscaler, ChildKind::PodDisruptionBudget] {
+            let stranger = live
+                .get(kind)
+                .as_ref()
+                .filter(|live| live.controller() != Some(&workload.uid));
+            if let Some(neighbour) = stranger.and_then(|live| Neighbour::of(kind, live.object())) {
+                found.take(&workload.name, &neighbour, workload, &labels);
             }
         }
         found.autoscalers.sort_by(|one, other| one.0.cmp(&other.0));
+        found.autoscalers.dedup();
         found.budgets.sort();
+        found.budgets.dedup();
         found
+    }
+
+    fn take(
+        &mut self,
+        name: &str,
+        neighbour: &Neighbour,
+        workload: &Workload,
+        labels: &BTreeMap<String, String>,
+    ) {
+        let wanted = match neighbour {
+            Neighbour::Autoscaler { .. } => workload.scaling.has_autoscaler(),
+            Neighbour::Budget(_) => workload.disruption_budget.is_some(),
+        };
+        if wanted && name == workload.name {
+            return;
+        }
+        match neighbour {
+            Neighbour::Autoscaler { target, of } if *of == workload.name => {
+                self.autoscalers.push((name.to_owned(), *target));
+            }
+            Neighbour::Budget(selector) if selector.selects(labels) => self.budgets.push(name.to_owned()),
+            Neighbour::Autoscaler { .. } | Neighbour::Budget(_) => {}
+        }
     }
 }
 
@@ -115,4 +145,92 @@ fn pod_labels(workload: &Workload, deployment: Option<&Live>) -> BTreeMap<String
     let mut labels = of_template(live.unwrap_or(&workload.template));
     labels.insert(WORKLOAD_LABEL.to_owned(), workload.name.clone());
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{api::CoordinatedWorkload, domain::workload::parse};
+
+    fn workload(spec: &Value) -> Workload {
+        let mut spec = spec.clone();
+        spec["template"] = json!({ "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [{ "name": "a" }] } });
+        let resource: CoordinatedWorkload = serde_json::from_value(json!({
+            "apiVersion": "lockstep.dev/v1alpha1", "kind": "CoordinatedWorkload",
+            "metadata": { "name": "web", "namespace": "shop", "uid": "u" }, "spec": spec,
+        }))
+        .unwrap();
+        parse(&resource).unwrap()
+    }
+
+    fn autoscaler(api_version: &str, kind: &str) -> Option<Neighbour> {
+        let object = json!({ "spec": { "scaleTargetRef": { "apiVersion": api_version, "kind": kind, "name": "web" } } });
+        Neighbour::of(ChildKind::HorizontalPodAutoscaler, object.as_object().unwrap())
+    }
+
+    fn budget(selector: &Value) -> Option<Neighbour> {
+        let object = json!({ "spec": { "selector": selector } });
+        Neighbour::of(ChildKind::PodDisruptionBudget, object.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_acts_on_the_pods_is_found() {
+        let of = |target| {
+            Some(Neighbour::Autoscaler {
+                target,
+                of: "web".into(),
+            })
+        };
+        assert_eq!(autoscaler("apps/v1", "Deployment"), of(Target::Deployment));
+        assert_eq!(
+            autoscaler("lockstep.dev/v1alpha1", "CoordinatedWorkload"),
+            of(Target::Resource)
+        );
+        assert_eq!(autoscaler("argoproj.io/v1alpha1", "Deployment"), None);
+        assert_eq!(budget(&Value::Null), None, "it covers nothing");
+
+        let all = BTreeMap::from([
+            ("all".to_owned(), budget(&json!({})).unwrap()),
+            ("hpa".to_owned(), autoscaler("apps/v1", "Deployment").unwrap()),
+            (
+                "others".to_owned(),
+                budget(&json!({ "matchLabels": { "app": "db" } })).unwrap(),
+            ),
+            (
+                "ours".to_owned(),
+                budget(&json!({ "matchLabels": { "app": "web" } })).unwrap(),
+            ),
+            // The name of a child is its own, or in conflict: that is said elsewhere.
+            ("web".to_owned(), budget(&json!({})).unwrap()),
+        ]);
+        let found = Neighbours::among(&all, &workload(&json!({})), &LiveChildren::default());
+        assert_eq!(found.autoscalers, [("hpa".to_owned(), Target::Deployment)]);
+        assert_eq!(found.budgets, ["all", "ours"]);
+        let without = workload(&json!({ "disruptionBudget": { "enabled": false } }));
+        let found = Neighbours::among(&all, &without, &LiveChildren::default());
+        assert_eq!(
+            found.budgets,
+            ["all", "ours", "web"],
+            "no child of this name is wanted"
+        );
+    }
+
+    #[test]
+    fn an_autoscaler_that_was_left_behind_is_one_more() {
+        let left = json!({
+            "metadata": { "name": "web" },
+            "spec": { "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" } },
+        });
+        let live = LiveChildren {
+            autoscaler: Some(Live::new(left.as_object().unwrap().clone())),
+            ..LiveChildren::default()
+        };
+        let none = BTreeMap::new();
+        let found = Neighbours::among(&none, &workload(&json!({ "replicas": 3 })), &live);
+        assert_eq!(found.autoscalers, [("web".to_owned(), Target::Deployment)]);
+        let wanted = workload(&json!({ "autoscaling": { "maxReplicas": 3 } }));
+        assert_eq!(Neighbours::among(&none, &wanted, &live), Neighbours::default());
+    }
 }

@@ -145,7 +145,7 @@ pub(super) fn report(
             deployment: deployment.as_ref(),
             store: observed.store,
             neighbours: observed.neighbours,
-            drift: &memory.drift,
+            drift: &memory.children.drift,
             now: now.mono,
             previous: &previous.advisories,
         }),

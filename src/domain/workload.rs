@@ -104,6 +104,16 @@ pub enum Scaling {
 }
 
 impl Scaling {
+    /// The replicas that nobody but the spec decides on.
+    #[must_use]
+    pub fn fixed(&self) -> Option<i32> {
+        match self {
+            Self::Fixed { replicas } => *replicas,
+            Self::Managed { min, max, .. } => (min == max).then_some(*min),
+            Self::External { replicas: _ } => None,
+        }
+    }
+
     /// Whether there is a HorizontalPodAutoscaler of ours.
     #[must_use]
     pub fn has_autoscaler(&self) -> bool {

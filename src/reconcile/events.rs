@@ -17,12 +17,14 @@ use crate::{
     },
 };
 
-/// What is said of what was done to the children of `workload`; `corrected` are the corrections of this pass.
+/// What is said of what was done to the children of `workload`; `corrected` are the corrections of this pass,
+/// `replicas` the Deployment's before it.
 pub(super) fn announce_children(
     outcome: &Outcome,
     workload: &str,
     corrected: &[Row],
     changed_spec: bool,
+    replicas: Option<i64>,
 ) -> Vec<Announcement> {
     let mut said = Vec::new();
     let mut say = |reason, key, note| said.push(Announcement { reason, key, note });
@@ -60,13 +62,15 @@ pub(super) fn announce_children(
         let key = format!("{uid} {} {} {} {version}", row.rival, row.field, row.count);
         say(EventReason::DriftCorrected, key, correction(row, workload));
     }
-    if let (true, Some(live)) = (changed_spec, handed_over(outcome)) {
-        let replicas = live.replicas().unwrap_or_default();
-        let note = format!(
-            "HorizontalPodAutoscaler {workload} decides on the replicas from now on, beginning with the present \
-             {replicas}."
-        );
-        say(EventReason::ReplicasHandedOver, live.uid().to_owned(), note);
+    if let (true, Some(uid)) = (changed_spec, handed_over(outcome)) {
+        let note = match replicas {
+            Some(replicas) => format!(
+                "HorizontalPodAutoscaler {workload} decides on the replicas from now on, beginning with the present \
+                 {replicas}."
+            ),
+            None => format!("HorizontalPodAutoscaler {workload} decides on the replicas from now on."),
+        };
+        say(EventReason::ReplicasHandedOver, uid.to_owned(), note);
     }
     for (kind, uid) in &outcome.deleted {
         let note = format!("Deleted {} {workload}.", kind.kind());
@@ -98,7 +102,12 @@ fn correction(row: &Row, workload: &str) -> String {
         count,
         ..
     } = row;
-    if *count == 1 {
+    if row.is_admission() {
+        format!(
+            "{rival} changes {field} of {what} {workload} whenever Lockstep applies it. Next: put the value that it wants \
+             into the spec, or exempt this object."
+        )
+    } else if *count == 1 {
         format!("{rival} changed {field} of {what} {workload}; Lockstep changed it back.")
     } else {
         format!(
@@ -124,11 +133,11 @@ fn written(outcome: &Outcome, what: Contested) -> (String, String) {
 }
 
 /// The autoscaler that was made for a Deployment that was there before.
-fn handed_over(outcome: &Outcome) -> Option<&Live> {
+fn handed_over(outcome: &Outcome) -> Option<&str> {
     let autoscaler = outcome.children.autoscaler.as_ref()?;
     let deployment = outcome.children.deployment.as_ref()?;
     let handed = autoscaler.action == Action::Created && deployment.action != Action::Created;
-    autoscaler.live.as_ref().filter(|_| handed)
+    handed.then_some(autoscaler.uid.as_str())
 }
 
 /// The event that an announcement becomes. Its name is made from what it announces: the same announcement, made again

@@ -13,7 +13,7 @@ use kube::{ResourceExt as _, runtime::watcher::Event};
 use crate::{
     cluster::CachedChild,
     domain::{
-        children::{ChildKind, Live},
+        children::{ChildKind, LiveChildren},
         neighbours::{Neighbour, Neighbours},
         workload::Workload,
     },
@@ -52,13 +52,13 @@ pub enum Concerned {
 impl NeighbourIndex {
     /// Those of one workload.
     #[must_use]
-    pub fn of(&self, key: &WorkloadKey, workload: &Workload, deployment: Option<&Live>) -> Neighbours {
+    pub fn of(&self, key: &WorkloadKey, workload: &Workload, live: &LiveChildren) -> Neighbours {
         let kinds = self.lock();
         let all = NEIGHBOURS
             .iter()
             .filter_map(|kind| kinds.0.get(kind)?.current.get(&key.namespace))
             .flatten();
-        Neighbours::among(all, workload, deployment)
+        Neighbours::among(all, workload, live)
     }
 
     /// Takes in what the watch of a kind brings; hands on what of it is about children, and says whom the rest concerns.
@@ -183,7 +183,7 @@ mod tests {
             namespace: "shop".into(),
             name: "web".into(),
         });
-        let stranger = autoscaler("other", "web", &json!({}));
+        let stranger = autoscaler("web", "web", &json!({}));
         let (event, concerned) = index.split(KIND, Event::Apply(stranger.clone()));
         assert!(
             matches!(event, Some(Event::Delete(_))),
@@ -199,7 +199,7 @@ mod tests {
             "nothing new"
         );
 
-        let labelled = autoscaler("other", "web", &json!({ "lockstep.dev/workload": "web" }));
+        let labelled = autoscaler("web", "web", &json!({ "lockstep.dev/workload": "web" }));
         let (event, concerned) = index.split(KIND, Event::Apply(labelled));
         assert!(matches!(event, Some(Event::Apply(_))));
         assert_eq!(

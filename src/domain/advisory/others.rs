@@ -65,12 +65,17 @@ pub(super) fn foreign_autoscaler(advised: &Advised<'_>) -> Option<Advice> {
         })
         .collect();
     let (why, next_step) = match advised.workload.scaling {
+        Scaling::Managed { min, max, .. } if min == max => (
+            "while spec.autoscaling fixes the replicas (minReplicas equals maxReplicas): Lockstep and it undo each \
+             other's work",
+            "Delete it, or set spec.autoscaling.mode to External and leave the other fields out.",
+        ),
         Scaling::Managed { .. } => (
             "besides the one of spec.autoscaling: two autoscalers undo each other's work",
             "Delete it, or set spec.autoscaling.mode to External and leave the other fields out.",
         ),
         Scaling::Fixed { .. } if all.len() == 1 => (
-            "while the spec makes no room for it: Lockstep sets the replicas that spec.replicas says",
+            "while the spec makes no room for it",
             "Set spec.autoscaling.mode to External for one of the Deployment; for one of this resource give \
              spec.replicas and no spec.autoscaling.",
         ),

@@ -27,6 +27,30 @@ impl Outcome {
         stalled.or_else(|| self.failures.first())
     }
 
+    /// Whether further requests would only wait for their time limits too.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.failures.iter().any(|failure| match failure.kind {
+            FailureKind::Retry(
+                RetryCause::Throttled
+                | RetryCause::ServerError
+                | RetryCause::Timeout
+                | RetryCause::Unreachable,
+            ) => true,
+            FailureKind::Retry(
+                RetryCause::Quota | RetryCause::NamespaceTerminating | RetryCause::Conflict,
+            )
+            | FailureKind::NameConflict
+            | FailureKind::OwnershipLost
+            | FailureKind::InvalidPodTemplate
+            | FailureKind::InvalidSpec
+            | FailureKind::ImmutableField
+            | FailureKind::Forbidden
+            | FailureKind::AdmissionDenied
+            | FailureKind::ObjectTooLarge => false,
+        })
+    }
+
     /// Whether every child is as intended.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
@@ -65,7 +89,7 @@ pub enum Action {
     Created,
     /// It was somebody's and is Lockstep's now.
     Adopted {
-        /// Whether that changed it, apart from its metadata.
+        /// Whether that changed the pods.
         changed: bool,
     },
     /// It was applied.

@@ -19,6 +19,8 @@ pub struct Plan {
     pub replicas: ReplicasStep,
     /// What makes a child ours.
     pub claim: Claim,
+    /// Kinds of which a correction would come too soon, should one be found only when they are written.
+    pub held: BTreeSet<ChildKind>,
 }
 
 /// What makes a child ours, or may make it so.
@@ -47,6 +49,19 @@ impl Plan {
                 .steps
                 .iter()
                 .all(|(_, step)| matches!(step, Step::Nothing { .. }))
+    }
+
+    /// What is left without these kinds.
+    #[must_use]
+    pub fn without(&self, kinds: &[ChildKind]) -> Self {
+        let mut plan = self.clone();
+        for kind in kinds {
+            *plan.steps.get_mut(*kind) = Step::default();
+        }
+        if kinds.contains(&ChildKind::Deployment) {
+            plan.replicas = ReplicasStep::Leave;
+        }
+        plan
     }
 
     /// Whether nothing is to be done now; something may have to wait.
@@ -164,6 +179,7 @@ pub fn plan(
         steps,
         replicas,
         claim,
+        held: BTreeSet::new(),
     }
 }
 
@@ -220,12 +236,7 @@ fn unowned(claim: &Claim, live: &Live) -> Step {
 }
 
 fn replicas_step(scaling: &Scaling, deployment: &Live) -> ReplicasStep {
-    let fixed = match scaling {
-        Scaling::Fixed { replicas } => *replicas,
-        Scaling::Managed { min, max, .. } => (min == max).then_some(*min),
-        Scaling::External { replicas: _ } => None,
-    };
-    match fixed {
+    match scaling.fixed() {
         Some(count) if deployment.replicas() != Some(i64::from(count)) => ReplicasStep::Apply(count),
         Some(_) | None => ReplicasStep::Leave,
     }

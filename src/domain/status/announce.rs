@@ -36,8 +36,9 @@ pub fn announce(
         speaker.transition(type_, condition, findings, memory);
     }
     let known = |uid: &str| previous.children.iter().any(|child| child.uid == uid);
-    let adopted = std::mem::take(&mut memory.adopted);
-    let new = |child: &&Child| !known(&child.uid) && !adopted.contains(&child.uid);
+    // Until a written status lists them: this one may be refused.
+    memory.children.adopted.retain(|uid| !known(uid));
+    let new = |child: &&Child| !known(&child.uid) && !memory.children.adopted.contains(&child.uid);
     for child in next.children.iter().filter(new) {
         memory.outbox.push(Announcement {
             reason: EventReason::ChildCreated,
@@ -67,7 +68,8 @@ pub fn announce(
             .filter(|finding| matches!(finding.problem, Problem::Lost(_) | Problem::Unheld { .. }));
         incident.locks.extend(joined.map(id));
     }
-    if after(ConditionType::LocksHeld).is_some_and(|held| held.status == "True") {
+    let good = after(ConditionType::LocksHeld).is_some_and(|held| held.status == "True");
+    if good || memory.observed_good {
         memory.said.clear();
         let was = before(ConditionType::LocksHeld).filter(|was| was.status != "True");
         incident::recover(memory, was.map(|was| was.last_transition_time.0));
@@ -82,7 +84,8 @@ struct Speaker<'a> {
 impl Speaker<'_> {
     fn transition(&self, type_: ConditionType, next: &Condition, findings: &[Finding], memory: &mut Memory) {
         let before = find(&self.previous.conditions, type_);
-        let blind = before.is_some_and(|before| is(before, Reason::NotObserved));
+        // What isn't observed by this version is no blindness: the rest is seen.
+        let blind = before.is_some_and(|before| is(before, Reason::NotObserved)) && !memory.observed_good;
         // What blindness replaced was said, and is no news when sight is back.
         let (status, reason) = match memory.before_blindness.get(&type_).filter(|_| blind) {
             Some((status, reason)) => (status.clone(), reason.clone()),
@@ -92,7 +95,7 @@ impl Speaker<'_> {
         };
         if !is(next, Reason::NotObserved) {
             memory.before_blindness.remove(&type_);
-        } else if !blind && before.is_some() {
+        } else if !blind && before.is_some() && !memory.observed_good {
             memory
                 .before_blindness
                 .insert(type_, (status.clone(), reason.clone()));
@@ -104,8 +107,21 @@ impl Speaker<'_> {
             if next.status == "False" {
                 self.locks(before, next, findings, memory);
             }
-        } else if let Some(event) = event_of(type_, next, status == "False") {
-            self.say(event, before, &next.message, memory);
+        } else if let Some(event) = event_of(type_, next, status == "False")
+            .filter(|event| *event != EventReason::ApplyFailed || !memory.children.fighting)
+        {
+            // Where the condition does not turn, its transition alone would name two announcements alike.
+            let turned = before.is_none_or(|before| before.status != next.status);
+            let key = if turned {
+                self.key(before)
+            } else {
+                format!("{} {}", self.key(before), next.reason)
+            };
+            memory.outbox.push(Announcement {
+                reason: event,
+                key,
+                note: next.message.clone(),
+            });
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
     domain::{
         Observed,
         children::{ChildKind, Live},
+        finding::listed,
         locks::Mono,
         memory::Memory,
         rollout::{DeploymentView, Phase},
@@ -50,12 +51,13 @@ pub(super) fn mirrors(
         );
     }
     if workload.disruption_budget.is_some() {
-        let rolling = deployment.is_none_or(|deployment| deployment.phase != Phase::Complete);
+        // Scaling is unseen by its controller for a moment, and no rollout.
+        let rolling = deployment.is_some_and(|deployment| deployment.phase == Phase::Rolling);
         let budget = own(observed, ChildKind::PodDisruptionBudget);
         let verdict = disruptions(observed, workload, budget, rolling, previous, memory, now);
         said.say(ConditionType::DisruptionsAllowed, verdict);
     } else {
-        memory.exhausted_since = None;
+        memory.children.exhausted_since = None;
     }
 }
 
@@ -104,12 +106,19 @@ fn disruptions(
     memory: &mut Memory,
     now: Mono,
 ) -> Verdict {
+    let counts = budget.and_then(Counts::of);
+    let exhausted = |counts: &Counts| counts.allowed <= 0 && counts.desired < counts.expected;
+    if rolling || counts.as_ref().is_some_and(|counts| !exhausted(counts)) {
+        memory.children.exhausted_since = None;
+    } else if counts.is_some() {
+        memory.children.exhausted_since.get_or_insert(now);
+    }
     let others = &observed.neighbours.budgets;
     if !others.is_empty() {
         let message = format!(
             "PodDisruptionBudget {} covers these pods too, and a pod of two budgets can't be evicted. Next: delete it, \
              or set spec.disruptionBudget.enabled to false.",
-            super::verdict::short_list(&others.iter().map(String::as_str).collect::<Vec<_>>())
+            listed(others)
         );
         return Verdict::new(Truth::False, Reason::OverlappingBudgets, message);
     }
@@ -123,11 +132,10 @@ fn disruptions(
     // A verdict that the counts made stands until they make another; one that they can't change doesn't.
     let told = again(previous, ConditionType::DisruptionsAllowed)
         .filter(|told| told.is(Reason::BudgetAvailable) || told.is(Reason::BudgetExhausted));
-    let Some(counts) = budget.and_then(Counts::of) else {
+    let Some(counts) = counts else {
         return told.unwrap_or_else(pending);
     };
     if counts.allowed > 0 || counts.expected == 0 {
-        memory.exhausted_since = None;
         return Verdict::new(
             Truth::True,
             Reason::BudgetAvailable,
@@ -135,7 +143,6 @@ fn disruptions(
         );
     }
     if counts.desired >= counts.expected {
-        memory.exhausted_since = None;
         let message = format!(
             "The budget allows no eviction even while every pod is healthy: of {} pods, {} must be. A node with one of \
              them can't be drained. Next: lower minAvailable, use maxUnavailable, or run more replicas.",
@@ -144,22 +151,19 @@ fn disruptions(
         return Verdict::new(Truth::False, Reason::BudgetBlocksEviction, message);
     }
     let was_exhausted = told.as_ref().is_some_and(|told| told.is(Reason::BudgetExhausted));
-    if rolling {
-        memory.exhausted_since = None;
-    } else {
-        let since = *memory.exhausted_since.get_or_insert(now);
-        if now.since(since) >= EXHAUSTED_AFTER || was_exhausted {
-            let message = format!(
-                "The budget allows no eviction: too few pods of {} are healthy ({} must be), for more than 10 minutes \
+    if let Some(since) = memory.children.exhausted_since
+        && (now.since(since) >= EXHAUSTED_AFTER || was_exhausted)
+    {
+        let message = format!(
+            "The budget allows no eviction: too few pods of {} are healthy ({} must be), for more than 10 minutes \
                  and without a rollout. Draining a node waits meanwhile. Next: see Available, and kubectl get pods -l \
                  {}={}.",
-                counts.expected,
-                counts.desired,
-                crate::api::WORKLOAD_LABEL,
-                workload.name
-            );
-            return Verdict::new(Truth::False, Reason::BudgetExhausted, message);
-        }
+            counts.expected,
+            counts.desired,
+            crate::api::WORKLOAD_LABEL,
+            workload.name
+        );
+        return Verdict::new(Truth::False, Reason::BudgetExhausted, message);
     }
     told.unwrap_or_else(pending)
 }

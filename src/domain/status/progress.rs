@@ -7,13 +7,13 @@ use super::{
 use crate::{
     api::{
         CoordinatedWorkloadStatus,
-        conditions::{ConditionType, Reason},
+        conditions::{AdvisoryCode, ConditionType, Reason},
         spec::{Hold, Readiness},
     },
     domain::{
         Decision, Now, Observed,
         children::{Action, ChildKind, FailureKind, Outcome, ReplicasStep, RetryCause, Step},
-        drift::Contested,
+        drift::{Contested, Row},
         finding::with_next_step,
         judgement::Sight,
         locks::Mono,
@@ -68,12 +68,19 @@ pub(super) fn workload(
         trouble.as_deref(),
         memory,
     );
-    let trouble_of_spec = trouble_of_spec(observed, outcome)
-        .or_else(|| fight(decision, memory, now.mono).filter(|_| !suspended));
-    let (stalled, reconciling) = match trouble_of_spec {
-        Some(trouble) => trouble.split(),
-        None => rollout.map_or((None, None), Progress::split),
+    let fight = fight(decision, previous, memory, now.mono).filter(|_| !suspended);
+    let spec = trouble_of_spec(observed, outcome);
+    memory.children.fighting = spec.is_none() && fight.is_some();
+    // What waiting won't help comes first; a rollout, which ends by itself, last.
+    let progress = match (spec, rollout) {
+        (Some(trouble), _) => Some(trouble),
+        (None, Some(stuck @ Progress::Stalled(_))) => {
+            memory.children.fighting = false;
+            Some(stuck)
+        }
+        (None, rolling) => fight.or(rolling),
     };
+    let (stalled, reconciling) = progress.map_or((None, None), Progress::split);
     let ready = if let Some(stalled) = &stalled {
         Verdict {
             truth: Truth::False,
@@ -167,36 +174,55 @@ fn trouble_of_spec(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Option
 }
 
 /// Somebody who insists on other values than the spec's, or whose last change has to wait until it is taken back.
-fn fight(decision: &Decision, memory: &Memory, now: Mono) -> Option<Progress> {
+fn fight(
+    decision: &Decision,
+    previous: &CoordinatedWorkloadStatus,
+    memory: &Memory,
+    now: Mono,
+) -> Option<Progress> {
     let held = decision.children.as_ref().and_then(|(_, plan)| {
         let held = |(kind, step): (ChildKind, &Step)| {
             matches!(step, Step::Hold { .. }).then_some(Contested::Child(kind))
         };
         let replicas = (plan.replicas == ReplicasStep::Hold).then_some(Contested::Replicas);
         let what = plan.steps.iter().find_map(held).or(replicas)?;
-        memory.drift.of(what)
+        memory.children.drift.of(what)
     });
-    let row = memory.drift.fights(now).next().or(held)?;
-    let text = format!(
-        "{} keeps changing {} of the {}; Lockstep has changed it back {}, and does so ever more rarely.",
-        row.rival,
-        row.field,
-        row.what,
-        times(row.count)
-    );
+    let Some(row) = memory.children.drift.fights(now).next().or(held) else {
+        // A process before this one told of it; this one can't know yet that it is over.
+        let told = previous
+            .advisories
+            .iter()
+            .any(|said| said.code == AdvisoryCode::FieldConflict.as_str());
+        let before = again(previous, ConditionType::Reconciling).filter(|before| before.is(Reason::Retrying));
+        return before
+            .filter(|_| told && memory.children.drift.may_be_fought(now))
+            .map(Progress::Reconciling);
+    };
+    let Row {
+        what, rival, field, ..
+    } = row;
+    let text = if row.is_admission() {
+        format!(
+            "{rival} changes {field} of the {what} whenever Lockstep applies it; Lockstep tries again, ever more rarely."
+        )
+    } else {
+        // Not how often exactly: that would be one more write of status for each correction.
+        let times = match row.count {
+            1 => "once",
+            2 => "twice",
+            _ => "three times or more in a row",
+        };
+        format!(
+            "{rival} keeps changing {field} of the {what}; Lockstep has changed it back {times}, and does so ever more \
+             rarely."
+        )
+    };
     let message = with_next_step(
         &text,
         "Next: stop it, or put the value that it wants into the spec.",
     );
     Some(Progress::reconciling(Reason::Retrying, message))
-}
-
-fn times(count: u32) -> String {
-    match count {
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        more => format!("{more} times in a row"),
-    }
 }
 
 /// Where the Deployment's rollout stands; `None`: at its end.
@@ -328,10 +354,13 @@ fn required_locks(
             .get(index)
             .is_some_and(|set| set.readiness == Readiness::Required)
     };
+    let no_replicas = said
+        .get(ConditionType::LocksHeld)
+        .is_some_and(|held| held.is(Reason::NoReplicasWanted));
     let unobserved = workload
         .unobserved
         .iter()
-        .find(|set| set.readiness == Readiness::Required);
+        .find(|set| set.readiness == Readiness::Required && !no_replicas);
     if let Some(set) = unobserved {
         let message = format!(
             "Set {} with readiness: Required can't be observed by this version of Lockstep; see LocksHeld.",

@@ -10,12 +10,13 @@ use crate::{
     api::{
         CoordinatedWorkloadStatus,
         conditions::{ConditionType, Reason},
+        spec::Hold,
         status::LockState,
     },
     domain::{
         Observed,
         assessment::Assessment,
-        finding::{Finding, summarize, time},
+        finding::{Finding, bounded, listed, summarize, time},
         judgement::{SetBalance, Sight},
         locks::{Mode, Trouble},
         memory::Memory,
@@ -106,11 +107,19 @@ pub(super) fn locks(
         }
         return;
     };
+    let nobody_wanted = deployment.is_some_and(|deployment| deployment.wanted == 0);
+    let unobserved = || {
+        if nobody_wanted {
+            no_replicas_wanted()
+        } else {
+            not_supported(workload)
+        }
+    };
     let Some(store) = observed.store else {
         if workload.store.is_none() && observed.resource.spec.redis.is_some() {
             said.say(ConditionType::StoreReachable, not_supported(workload));
             if !workload.unobserved.is_empty() {
-                said.say(ConditionType::LocksHeld, not_supported(workload));
+                said.say(ConditionType::LocksHeld, unobserved());
             }
         }
         return;
@@ -148,30 +157,20 @@ pub(super) fn locks(
     said.say(ConditionType::StoreReachable, reachable);
     if workload.locks.is_empty() {
         if !workload.unobserved.is_empty() {
-            said.say(ConditionType::LocksHeld, not_supported(workload));
+            said.say(ConditionType::LocksHeld, unobserved());
         }
         return;
     }
-    let wanted = deployment.map_or(0, |deployment| deployment.wanted);
     let held = match &assessment.sight {
-        _ if deployment.is_some() && wanted == 0 => {
+        _ if nobody_wanted => {
             memory.had_verdict = false;
-            Verdict::new(
-                Truth::Unknown,
-                Reason::NoReplicasWanted,
-                "No replicas are wanted, so nobody can hold the locks.",
-            )
+            no_replicas_wanted()
         }
         Sight::Clear { .. } => held(assessment, previous, memory),
         Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
         Sight::Blind { .. } => not_observed(),
     };
-    // What is seen to be wrong is wrong; that all is well can't be said of what isn't seen.
-    let held = if held.truth == Truth::False || workload.unobserved.is_empty() {
-        held
-    } else {
-        not_supported(workload)
-    };
+    let held = with_unobserved(held, workload, memory);
     said.say(ConditionType::LocksHeld, held);
     if workload.locks.iter().any(|set| set.balance.is_some()) {
         let balanced = match &assessment.sight {
@@ -181,6 +180,36 @@ pub(super) fn locks(
         };
         said.say(ConditionType::LocksBalanced, balanced);
     }
+}
+
+/// What is seen to be wrong is wrong; that every Continuous lock is in good hands can't be said where one isn't seen.
+/// Intermittent sets that aren't seen are named beside the verdict.
+fn with_unobserved(held: Verdict, workload: &Workload, memory: &mut Memory) -> Verdict {
+    memory.observed_good = false;
+    if workload.unobserved.is_empty() || held.truth == Truth::False || held.is(Reason::NoReplicasWanted) {
+        return held;
+    }
+    if workload.unobserved.iter().any(|set| set.hold == Hold::Continuous) {
+        memory.observed_good = held.truth == Truth::True;
+        return not_supported(workload);
+    }
+    let sets: Vec<_> = workload.unobserved.iter().map(|set| set.name.as_str()).collect();
+    Verdict {
+        message: bounded(&format!(
+            "{} Not observed by this version: set {}.",
+            held.message,
+            listed(&sets)
+        )),
+        ..held
+    }
+}
+
+fn no_replicas_wanted() -> Verdict {
+    Verdict::new(
+        Truth::Unknown,
+        Reason::NoReplicasWanted,
+        "No replicas are wanted, so nobody can hold the locks.",
+    )
 }
 
 /// This version can't look there, and so says nothing about it.
@@ -193,11 +222,11 @@ fn not_supported(workload: &Workload) -> Verdict {
     let sets: Vec<_> = workload.unobserved.iter().map(|set| set.name.as_str()).collect();
     let sets = match sets.as_slice() {
         [] => String::new(),
-        sets => format!(" Nothing is said about set {}.", short_list(sets)),
+        sets => format!(" Nothing is said about set {}.", listed(sets)),
     };
     let message = format!(
         "This version of Lockstep can't observe what is asked for by {}.{sets}",
-        short_list(&fields)
+        listed(&fields)
     );
     Verdict::new(Truth::Unknown, Reason::NotObserved, message)
 }
@@ -225,13 +254,13 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
         .map(|lock| lock.name.as_str())
         .collect();
     if !awaiting.is_empty() && !memory.had_verdict {
-        let message = format!("No holder yet, within the grace: {}.", short_list(&awaiting));
+        let message = format!("No holder yet, within the grace: {}.", listed(&awaiting));
         return Verdict::new(Truth::Unknown, Reason::AwaitingHolder, message);
     }
     memory.had_verdict = true;
     memory.told_verdict = false;
     if !awaiting.is_empty() {
-        let names = short_list(&awaiting);
+        let names = listed(&awaiting);
         let message =
             format!("Nothing is wrong; {names} has no holder at the moment, for less than its grace.");
         return Verdict::new(Truth::True, Reason::AllHeld, message);
@@ -249,15 +278,6 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
         Reason::AllHeld,
         "Every Continuous lock is in good hands.",
     )
-}
-
-/// The first three, and how many more.
-pub(super) fn short_list(names: &[&str]) -> String {
-    let list = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(3) {
-        0 => list,
-        more => format!("{list} and {more} more"),
-    }
 }
 
 fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdict {

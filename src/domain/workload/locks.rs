@@ -87,7 +87,11 @@ impl SetParser<'_> {
             self.not_supported_yet("dialect", &format!("{dialect:?}"));
         }
         // Only to find what else is wrong: with a problem nothing of this is used.
+        let known = defaults.is_some();
         let defaults = defaults.unwrap_or(&dialect::NO_DEFAULTS);
+        // Which keys the names stand for is the library's matter: of an unknown one they can't be compared.
+        let mut apart = HashMap::new();
+        let declared = if known { declared } else { &mut apart };
         let locks = self.locks(key_prefix.as_deref(), key_suffix.as_deref(), defaults, declared);
         let pattern = self.pattern(*dialect, holder.as_ref());
         let container = holder.as_ref().and_then(|holder| holder.container.clone());

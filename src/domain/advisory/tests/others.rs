@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::{
-    children::{Action, Applied, Correction, Outcome, Override},
+    children::{self, Action, Applied, Correction, Outcome, Override},
     neighbours::Target,
 };
 
@@ -63,7 +63,7 @@ fn what_was_changed_back_is_told_for_an_hour_and_a_fight_by_its_own_name() {
         },
         live: None,
     });
-    case.drift.record(&outcome, false, at(1));
+    case.drift.record(&outcome, at(1));
     case.now = at(1);
     let message = case.under(AdvisoryCode::DriftCorrected).unwrap();
     assert!(
@@ -74,7 +74,7 @@ fn what_was_changed_back_is_told_for_an_hour_and_a_fight_by_its_own_name() {
     assert_eq!(case.under(AdvisoryCode::DriftCorrected), None);
 
     for minute in 62..65 {
-        case.drift.record(&outcome, false, at(minute));
+        case.drift.record(&outcome, at(minute));
         case.now = at(minute);
     }
     let message = case.under(AdvisoryCode::FieldConflict).unwrap();
@@ -83,6 +83,27 @@ fn what_was_changed_back_is_told_for_an_hour_and_a_fight_by_its_own_name() {
         "{message}"
     );
     assert_eq!(case.under(AdvisoryCode::DriftCorrected), None, "not twice");
+}
+
+#[test]
+fn another_process_goes_on_telling_what_it_can_know_nothing_of() {
+    let mut case = Case::of(&[]);
+    let told = |code: AdvisoryCode| Advisory {
+        code: code.to_string(),
+        message: "as before".into(),
+    };
+    case.previous = vec![
+        told(AdvisoryCode::FieldConflict),
+        told(AdvisoryCode::DriftCorrected),
+    ];
+    let nothing = children::Children::default();
+    case.drift
+        .hold(&mut children::Plan::default(), &nothing, None, Mono::default());
+    assert_eq!(case.advice(), case.previous);
+    case.now = Mono(std::time::Duration::from_mins(10));
+    assert_eq!(case.codes(), ["DriftCorrected"]);
+    case.now = Mono(std::time::Duration::from_hours(1));
+    assert_eq!(case.codes(), [""; 0]);
 }
 
 #[test]
