@@ -70,6 +70,9 @@ fn spec_of(child: &Value) -> Value {
     spec
 }
 
+/// `status.summary.pods` after the last stage, and after no other.
+const LAST_PODS: &str = "3/3";
+
 /// All children; a change of each; then all but the Deployment turned off.
 fn stages() -> [Value; 3] {
     let mut created = spec(2);
@@ -131,7 +134,12 @@ fn rollouts(history: &History) -> usize {
 }
 
 async fn end(place: &Place, history: &History, children: Vec<Vec<Option<Value>>>) -> End {
-    let last = history.all().pop().unwrap();
+    // The Deployment may have been available with fewer pods than the last stage asks for, and then not.
+    let last = history
+        .first(0, "all pods of the last stage are ready", |seen| {
+            seen.is_ready() && seen.status()["summary"]["pods"] == LAST_PODS
+        })
+        .await;
     assert_eq!(
         place.count("web", "RolloutComplete").await,
         rollouts(history),

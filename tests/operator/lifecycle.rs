@@ -222,6 +222,23 @@ pub(crate) async fn deleted_and_created_a_hundred_times_under_load_the_last_has_
     let place = Place::new("recreated").await;
     let _operator = operator(&place, &[]).await;
     let resources = place.api::<CoordinatedWorkload>();
+    // A garbage collector that is just up learns of new kinds of owners every 30 s only.
+    place.apply("first", &spec(0)).await;
+    eventually("the first has a Deployment", async || {
+        place.child("Deployment", "first").await
+    })
+    .await;
+    resources
+        .delete("first", &DeleteParams::background())
+        .await
+        .unwrap();
+    eventually("what it owned is collected", async || {
+        let child = place.child("Deployment", "first").await;
+        child.is_none().then_some(())
+    })
+    .await;
+
+    let busy = QUIET.write().await;
     // The load: other resources, that change as soon as the operator is done with the last change.
     for other in 0..OTHERS {
         let name = format!("other-{other}");
@@ -273,6 +290,7 @@ pub(crate) async fn deleted_and_created_a_hundred_times_under_load_the_last_has_
                 .unwrap();
         }
     }
+    drop(busy);
     let last = uids.last().unwrap().clone();
     eventually("the last one runs", async || {
         let seen = Seen {
