@@ -216,6 +216,32 @@ pub(crate) async fn let_go_by_orphaning_the_children_run_on_and_are_taken_back_w
     assert_eq!(place.warnings("web").await, ["NameConflict"]);
 }
 
+/// Other resources, that change as soon as the operator is done with the last change.
+async fn load(place: &Place, others: usize) {
+    for other in 0..others {
+        let name = format!("other-{other}");
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut watch = watcher::watcher(place.api::<Deployment>(), only).boxed();
+        let (client, namespace) = (place.client.clone(), place.namespace.clone());
+        let change = async move |image: &str| {
+            let spec = with_image(spec(0), image);
+            apply(&client, &namespace, &name, &spec).await.unwrap();
+        };
+        change("web:0").await;
+        place.background(async move {
+            let mut round = 0;
+            while let Some(event) = watch.next().await {
+                if let Ok(watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment)) = event
+                    && image_of(&deployment) == format!("web:{round}")
+                {
+                    round += 1;
+                    change(&format!("web:{round}")).await;
+                }
+            }
+        });
+    }
+}
+
 pub(crate) async fn deleted_and_created_a_hundred_times_under_load_the_last_has_everything() {
     const TIMES: usize = 100;
     const OTHERS: usize = 3;
@@ -239,29 +265,7 @@ pub(crate) async fn deleted_and_created_a_hundred_times_under_load_the_last_has_
     .await;
 
     let busy = QUIET.write().await;
-    // The load: other resources, that change as soon as the operator is done with the last change.
-    for other in 0..OTHERS {
-        let name = format!("other-{other}");
-        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut watch = watcher::watcher(place.api::<Deployment>(), only).boxed();
-        let (client, namespace) = (place.client.clone(), place.namespace.clone());
-        let change = async move |image: &str| {
-            let spec = with_image(spec(0), image);
-            apply(&client, &namespace, &name, &spec).await.unwrap();
-        };
-        change("web:0").await;
-        place.background(async move {
-            let mut round = 0;
-            while let Some(event) = watch.next().await {
-                if let Ok(watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment)) = event
-                    && image_of(&deployment) == format!("web:{round}")
-                {
-                    round += 1;
-                    change(&format!("web:{round}")).await;
-                }
-            }
-        });
-    }
+    load(&place, OTHERS).await;
     let mut uids = Vec::new();
     for time in 0..TIMES {
         let mut spec = spec(u32::from(time % 10 == 9));
