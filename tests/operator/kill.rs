@@ -194,6 +194,15 @@ async fn live(namespace: &str, faults: Faults) -> End {
                 seen.is_ready() && seen.resource.metadata.generation == generation
             })
             .await;
+        // Scaling is no rollout: the pods that the stage adds come after that, and are looked for from the end.
+        eventually("the stage's pods are all there", async || {
+            let seen = history.all().pop()?;
+            let pods = seen.status()["summary"]["pods"].as_str()?.to_owned();
+            let (ready, wanted) = pods.split_once('/')?;
+            (seen.is_ready() && ready == wanted && wanted.parse().ok() == stage["replicas"].as_u64())
+                .then_some(())
+        })
+        .await;
         let mut state = Vec::new();
         for kind in KINDS {
             state.push(child(&place, kind).await);
