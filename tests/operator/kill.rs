@@ -70,9 +70,6 @@ fn spec_of(child: &Value) -> Value {
     spec
 }
 
-/// `status.summary.pods` after the last stage, and after no other.
-const LAST_PODS: &str = "3/3";
-
 /// All children; a change of each; then all but the Deployment turned off.
 fn stages() -> [Value; 3] {
     let mut created = spec(2);
@@ -134,12 +131,7 @@ fn rollouts(history: &History) -> usize {
 }
 
 async fn end(place: &Place, history: &History, children: Vec<Vec<Option<Value>>>) -> End {
-    // The Deployment may have been available with fewer pods than the last stage asks for, and then not.
-    let last = history
-        .first(0, "all pods of the last stage are ready", |seen| {
-            seen.is_ready() && seen.status()["summary"]["pods"] == LAST_PODS
-        })
-        .await;
+    let last = history.all().pop().unwrap();
     assert_eq!(
         place.count("web", "RolloutComplete").await,
         rollouts(history),
@@ -194,7 +186,8 @@ async fn live(namespace: &str, faults: Faults) -> End {
                 seen.is_ready() && seen.resource.metadata.generation == generation
             })
             .await;
-        // Scaling is no rollout: the pods that the stage adds come after that, and are looked for from the end.
+        // Scaling is no rollout: the Deployment may have been available with fewer pods than the stage asks for, and then
+        // not. So it is looked for from the end.
         eventually("the stage's pods are all there", async || {
             let seen = history.all().pop()?;
             let pods = seen.status()["summary"]["pods"].as_str()?.to_owned();
