@@ -63,15 +63,17 @@ pub struct Row {
     pub field: String,
     /// Corrections in a row.
     pub count: u32,
+    /// Whether the last one made it a fight, with whoever else takes part.
+    pub begins_fight: bool,
     /// When the last one was made.
     last: Mono,
 }
 
 impl Row {
-    /// Whether this correction is one of those that are announced: the first, and the one that makes it a fight.
+    /// Whether this correction is one of those that are announced: each rival's first, and the one that makes it a fight.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.count == 1 || self.count == FIGHT
+        self.count == 1 || self.begins_fight
     }
 
     /// Whether nobody but the apiserver's own admission changed it, so that it could not be changed back at all.
@@ -115,15 +117,16 @@ impl Contest {
         if self.rows.len() >= MOST_RIVALS {
             self.rows.remove(0);
         }
+        self.count = self.count.saturating_add(1);
         let row = Row {
             what,
             rival: rival.to_owned(),
             field: field.to_owned(),
             count: count.saturating_add(1),
+            begins_fight: self.count == FIGHT,
             last: now,
         };
         self.rows.push(row.clone());
-        self.count = self.count.saturating_add(1);
         self.last = now;
         row
     }
@@ -200,6 +203,9 @@ impl Drift {
         if self.settled_replicas != fixed {
             self.settled_replicas = None;
         }
+        if fixed.is_none() {
+            self.contests.remove(&Contested::Replicas);
+        }
         if deployment && plan.replicas == ReplicasStep::Leave {
             self.settled_replicas = fixed;
         }
@@ -223,6 +229,8 @@ impl Drift {
                     overrides: replicas.overrides.clone(),
                 };
                 moved.push(self.take_back(Contested::Replicas, &correction, now));
+            } else if replicas.overrides.is_empty() {
+                self.contests.remove(&Contested::Replicas);
             }
             self.settled_replicas = Some(replicas.count);
         }
@@ -244,9 +252,18 @@ impl Drift {
                 unsettled: Some(field),
                 ..
             } => Some(self.correct(what, ADMISSION, field, now)),
-            Action::Updated { correction, .. } => correction
-                .as_ref()
-                .map(|correction| self.take_back(what, correction, now)),
+            Action::Updated {
+                correction: Some(correction),
+                unsettled: None,
+            } => Some(self.take_back(what, correction, now)),
+            // A new intent that nobody's value stands against: who took the advice of the fight has ended it.
+            Action::Updated {
+                correction: None,
+                unsettled: None,
+            } => {
+                self.contests.remove(&what);
+                None
+            }
         }
     }
 

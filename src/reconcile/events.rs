@@ -96,23 +96,19 @@ fn adopted(kind: ChildKind, workload: &str, applied: &Applied, changed: bool) ->
 
 fn correction(row: &Row, workload: &str) -> String {
     let Row {
-        what,
-        rival,
-        field,
-        count,
-        ..
+        what, rival, field, ..
     } = row;
     if row.is_admission() {
         format!(
             "{rival} changes {field} of {what} {workload} whenever Lockstep applies it. Next: put the value that it wants \
              into the spec, or exempt this object."
         )
-    } else if *count == 1 {
+    } else if !row.begins_fight {
         format!("{rival} changed {field} of {what} {workload}; Lockstep changed it back.")
     } else {
         format!(
-            "{rival} changed {field} of {what} {workload} again; Lockstep changed it back for the {count}rd time and \
-             does so ever more rarely. Next: stop it, or put the value that it wants into the spec."
+            "{rival} changed {field} of {what} {workload}; Lockstep changed it back, the third time in a row, and does \
+             so ever more rarely. Next: stop it, or put the value that it wants into the spec."
         )
     }
 }

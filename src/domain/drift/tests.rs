@@ -114,9 +114,24 @@ fn rivals_that_take_turns_are_told_apart_and_held_together() {
             .count();
         assert_eq!(drift.fights(now).count(), usize::from(turn >= 2));
     }
-    assert_eq!(told, 4, "each at the first and the third");
+    assert_eq!(told, 3, "each at the first, and the one that makes it a fight");
     assert!(is_held(&held(&mut drift, drifted(), "web:1", at(700 + 127))));
     assert!(!is_held(&held(&mut drift, drifted(), "web:1", at(700 + 128))));
+}
+
+#[test]
+fn who_takes_the_advice_of_the_fight_has_ended_it() {
+    let mut drift = Drift::default();
+    for second in [0, 10, 20] {
+        drift.record(&corrected("rival"), at(second));
+    }
+    assert_eq!(drift.fights(at(20)).count(), 1);
+    let applied = written(Action::Updated {
+        correction: None,
+        unsettled: None,
+    });
+    drift.record(&applied, at(30));
+    assert_eq!(drift.fights(at(30)).count(), 0);
 }
 
 #[test]
