@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-use super::error::Error;
+use super::error::{Error, refused_spec};
 use super::managed_fields;
 use super::rest::{Force, Object, Rest, Target};
 use crate::domain::children::{
@@ -131,6 +131,15 @@ impl<'a> Pass<'a> {
 
     async fn create(&mut self, intent: &Intent) {
         let kind = intent.kind();
+        if let Some(message) = intent.duplicate() {
+            let failure = Failure {
+                child: kind,
+                kind: refused_spec(kind),
+                message,
+                retry_after: None,
+            };
+            return self.record(kind, Err(failure));
+        }
         match self.rest.create(self.target(kind), &intent.creation_body()).await {
             Ok(live) => {
                 let applied = Applied {
@@ -205,8 +214,16 @@ impl<'a> Pass<'a> {
                 });
                 *self.outcome.children.get_mut(kind) = applied;
             }
-            Step::Apply { uid, convert, reason } => {
-                let result = self.update(intent, uid, *convert, reason).await;
+            Step::Apply {
+                uid,
+                convert,
+                empties,
+                reason,
+            } => {
+                let result = match self.would_be_valid(intent, *empties).await {
+                    Ok(()) => self.update(intent, uid, *convert, reason).await,
+                    Err(error) => Err(error),
+                };
                 self.record(kind, result.map_err(|error| error.failure(kind)));
             }
             Step::Hold { uid } => {
@@ -244,19 +261,15 @@ impl<'a> Pass<'a> {
             }
             Reason::NewIntent | Reason::Drift(_) => None,
         };
-        let (live, overrides) = match self.rest.apply(target, uid, intent.body(), Force::No).await {
-            Ok(live) => (live, Vec::new()),
-            Err(error) => {
-                let overrides = error.overrides();
-                if overrides.is_empty() {
-                    return Err(error);
-                }
-                (
-                    self.rest.apply(target, uid, intent.body(), Force::Yes).await?,
-                    overrides,
-                )
-            }
-        };
+        let (mut live, mut overrides) = self.apply(intent, uid).await?;
+        let mut unsettled = self.unsettled(intent, &live);
+        if unsettled.is_some() {
+            // An object that an apply empties is dropped by it. The next one puts it there, empty, as it was intended.
+            let (settled, more) = self.apply(intent, uid).await?;
+            unsettled = self.unsettled(intent, &settled);
+            live = settled;
+            overrides.extend(more);
+        }
         let template = |object: &Object| object.get("spec").and_then(|spec| spec.get("template")).cloned();
         let action = match reason {
             // Not by its generation: that counts defaults that went and came back.
@@ -270,7 +283,21 @@ impl<'a> Pass<'a> {
             Reason::Drift(field) => Some(field.clone()),
         };
         let corrected = field.is_some() || !overrides.is_empty();
-        let unsettled = match step(&self.plan.claim, Some(intent), Some(&live)) {
+        let correction = corrected.then_some(Correction { field, overrides });
+        Ok(Applied {
+            uid: live.uid().to_owned(),
+            hash: intent.hash().to_owned(),
+            action: action.unwrap_or(Action::Updated {
+                correction,
+                unsettled,
+            }),
+            live: Some(live),
+        })
+    }
+
+    /// The first intended field that an answer lacks.
+    fn unsettled(&self, intent: &Intent, live: &Live) -> Option<String> {
+        match step(&self.plan.claim, Some(intent), Some(live)) {
             Step::Apply {
                 reason: Reason::Drift(field),
                 ..
@@ -285,17 +312,49 @@ impl<'a> Pass<'a> {
             | Step::Delete { .. }
             | Step::AwaitDeletion
             | Step::Refuse(_) => None,
-        };
-        let correction = corrected.then_some(Correction { field, overrides });
-        Ok(Applied {
-            uid: live.uid().to_owned(),
-            hash: intent.hash().to_owned(),
-            action: action.unwrap_or(Action::Updated {
-                correction,
-                unsettled,
-            }),
-            live: Some(live),
-        })
+        }
+    }
+
+    /// What an apply empties it drops, so that the apiserver would not say what is wrong with it: a probe without a
+    /// handler, for instance. Of a POST it does. Nothing in another child is wrong for being empty.
+    async fn would_be_valid(&self, intent: &Intent, empties: bool) -> Result<(), Error> {
+        if empties && intent.kind() == ChildKind::Deployment {
+            let target = self.target(intent.kind());
+            self.rest.would_create(target, &intent.creation_body()).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies an intent, past what the API added by default to an earlier one. Also whose fields were overwritten.
+    async fn apply(&self, intent: &Intent, uid: &str) -> Result<(Live, Vec<Override>), Error> {
+        match self.try_apply(intent, uid).await {
+            Err(error) if error.is_invalid() => {
+                let target = self.target(intent.kind());
+                let before = self
+                    .rewrite_managed_fields(target, managed_fields::claimed)
+                    .await?;
+                if before.as_ref().and_then(managed_fields::claimed).is_none() {
+                    return Err(error);
+                }
+                self.try_apply(intent, uid).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_apply(&self, intent: &Intent, uid: &str) -> Result<(Live, Vec<Override>), Error> {
+        let target = self.target(intent.kind());
+        match self.rest.apply(target, uid, intent.body(), Force::No).await {
+            Ok(live) => Ok((live, Vec::new())),
+            Err(error) => {
+                let overrides = error.overrides();
+                if overrides.is_empty() {
+                    return Err(error);
+                }
+                let live = self.rest.apply(target, uid, intent.body(), Force::Yes).await?;
+                Ok((live, overrides))
+            }
+        }
     }
 
     /// Before the first apply to an object; the object as it was then. Others write to it meanwhile, hence the attempts.

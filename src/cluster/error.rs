@@ -65,6 +65,12 @@ impl Error {
             .is_some_and(|status| status.code == 409 && status.reason != "AlreadyExists")
     }
 
+    /// Whether the object as it would be is not a valid one.
+    pub(super) fn is_invalid(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.code == 422 && status.reason == "Invalid")
+    }
+
     /// Whether there is no such object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -168,8 +174,13 @@ fn refusal(status: &Status, child: ChildKind) -> FailureKind {
     {
         return FailureKind::ObjectTooLarge;
     }
-    // What server-side apply can't read against the schema comes as 500.
-    if says("failed to create typed patch object") || says("field not declared in schema") {
+    // What server-side apply can't read against the schema, or into the type, comes as 500.
+    let unreadable = [
+        "failed to create typed patch object",
+        "field not declared in schema",
+        "failed to convert new object",
+    ];
+    if unreadable.into_iter().any(says) {
         return refused_spec(child);
     }
     match status.code {
@@ -193,7 +204,8 @@ fn refusal(status: &Status, child: ChildKind) -> FailureKind {
     }
 }
 
-const fn refused_spec(child: ChildKind) -> FailureKind {
+/// What it is called when the apiserver takes no such child.
+pub(super) const fn refused_spec(child: ChildKind) -> FailureKind {
     match child {
         ChildKind::Deployment => FailureKind::InvalidPodTemplate,
         ChildKind::HorizontalPodAutoscaler

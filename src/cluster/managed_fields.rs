@@ -1,8 +1,12 @@
-//! From the entry that a POST leaves in managedFields to the one that server-side apply continues. Pure.
+//! What is done to managedFields, so that an apply removes what it should. Pure.
 //!
 //! A POST is an Update to the apiserver, and an Update entry owns its fields for ever: a later apply by the same
 //! manager that leaves one out doesn't remove it. What client-go's csaupgrade does for objects of `kubectl apply`,
-//! this does for those of a POST.
+//! [`converted`] does for those of a POST.
+//!
+//! And what the API itself added, by default, is nobody's: no apply removes it, and where it must not stand beside what
+//! is intended now (a `rollingUpdate` beside `type: Recreate`), every apply is refused. [`claimed`] makes it ours, for
+//! the next apply to remove.
 
 use serde_json::{Map, Value};
 
@@ -27,9 +31,7 @@ pub(super) fn converted(object: &Object) -> Option<Vec<Value>> {
     }
     // An apply that came before the conversion, which should not happen, made an entry of its own.
     kept.retain(|other| {
-        let is = |field: &str, wanted: &str| other.get(field).is_some_and(|value| value == wanted);
-        let ours =
-            is("manager", FIELD_MANAGER) && is("operation", "Apply") && other.get("subresource").is_none();
+        let ours = is_our_apply(other);
         if ours && let Some(fields) = fields(other) {
             unite(&mut owned, fields);
         }
@@ -95,6 +97,85 @@ pub(super) fn taken_over(object: &Object) -> Option<Vec<Value>> {
     }
     kept.push(ours);
     Some(kept)
+}
+
+/// The managedFields with which all of the spec that is nobody's is ours; `None` if nothing is nobody's, or nothing was
+/// ever applied by us.
+pub(super) fn claimed(object: &Object) -> Option<Vec<Value>> {
+    let mut entries = object.get("metadata")?.get("managedFields")?.as_array()?.clone();
+    let mut owned = Map::new();
+    entries
+        .iter()
+        .filter_map(fields)
+        .for_each(|fields| unite(&mut owned, fields));
+    let owned = owned.get("f:spec")?.as_object()?;
+    let mut spec = object.get("spec")?.as_object()?.clone();
+    // Never ours, whoever's they are.
+    spec.remove("replicas");
+    let unowned = unowned(&spec, owned);
+    if unowned.is_empty() {
+        return None;
+    }
+    let ours = entries.iter_mut().find(|entry| is_our_apply(entry))?;
+    let fields = ours.get_mut("fieldsV1")?.as_object_mut()?;
+    unite(
+        fields,
+        &Map::from_iter([("f:spec".to_owned(), Value::Object(unowned))]),
+    );
+    Some(entries)
+}
+
+/// The fields of a value that are in no set of owned ones, as such a set.
+fn unowned(value: &Object, owned: &Object) -> Object {
+    let mut found = Map::new();
+    for (key, value) in value {
+        let key = format!("f:{key}");
+        let below = match (owned.get(&key), value) {
+            (None, value) => everything(value),
+            // Owned as a whole.
+            (Some(Value::Object(owned)), _) if owned.is_empty() => continue,
+            (Some(Value::Object(owned)), Value::Object(value)) => unowned(value, owned),
+            (Some(Value::Object(owned)), Value::Array(items)) => unowned_in_items(items, owned),
+            (Some(_), _) => continue,
+        };
+        if !below.is_empty() || !owned.contains_key(&key) {
+            found.insert(key, Value::Object(below));
+        }
+    }
+    found
+}
+
+/// The same within the items of a list that is merged by key. Items that are nobody's stay.
+fn unowned_in_items(items: &[Value], owned: &Object) -> Object {
+    let mut found = Map::new();
+    for (key, owned) in owned {
+        let keys = key
+            .strip_prefix("k:")
+            .and_then(|keys| serde_json::from_str::<Object>(keys).ok());
+        let Some(keys) = keys else { continue };
+        let mut items = items.iter().filter_map(Value::as_object);
+        let item = items.find(|item| keys.iter().all(|(key, value)| item.get(key) == Some(value)));
+        if let (Some(item), Value::Object(owned)) = (item, owned) {
+            let below = unowned(item, owned);
+            if !below.is_empty() {
+                found.insert(key.clone(), Value::Object(below));
+            }
+        }
+    }
+    found
+}
+
+/// All fields of a value, as a set of owned ones.
+fn everything(value: &Value) -> Object {
+    let fields = value.as_object().into_iter().flatten();
+    fields
+        .map(|(key, value)| (format!("f:{key}"), Value::Object(everything(value))))
+        .collect()
+}
+
+fn is_our_apply(entry: &Value) -> bool {
+    let is = |field: &str, wanted: &str| entry.get(field).is_some_and(|value| value == wanted);
+    is("manager", FIELD_MANAGER) && is("operation", "Apply") && entry.get("subresource").is_none()
 }
 
 fn fields(entry: &Value) -> Option<&Object> {
@@ -186,6 +267,52 @@ mod tests {
         // Done again, after a crash in between, it changes nothing.
         object["metadata"]["managedFields"] = json!(entries);
         assert_eq!(taken_over(&object), Some(entries));
+    }
+
+    #[test]
+    fn what_is_nobodys_becomes_ours_replicas_aside() {
+        let applied = json!({ "manager": "lockstep", "operation": "Apply", "fieldsV1": {
+            "f:metadata": {},
+            "f:spec": {
+                "f:selector": {},
+                "f:strategy": { "f:type": {} },
+                "f:template": { "f:spec": { "f:volumes": {
+                    "k:{\"name\":\"a\"}": { ".": {}, "f:name": {} },
+                    "k:{\"name\":\"gone\"}": { ".": {}, "f:name": {} },
+                } } },
+            },
+        } });
+        let other = json!({ "manager": "kubectl", "operation": "Update", "fieldsV1": { "f:spec": { "f:paused": {} } } });
+        let mut object = object(&json!([other, applied]));
+        object.insert(
+            "spec".into(),
+            json!({
+                "replicas": 3, "paused": true, "selector": { "matchLabels": { "a": "b" } },
+                "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%" } },
+                "template": { "spec": {
+                    "volumes": [{ "name": "a", "emptyDir": {} }, { "name": "others", "emptyDir": {} }],
+                    "dnsPolicy": "ClusterFirst",
+                } },
+            }),
+        );
+        let entries = claimed(&object).unwrap();
+        assert_eq!(entries[0], other);
+        assert_eq!(
+            entries[1]["fieldsV1"]["f:spec"],
+            json!({
+                "f:selector": {},
+                "f:strategy": { "f:type": {}, "f:rollingUpdate": { "f:maxSurge": {} } },
+                "f:template": { "f:spec": {
+                    "f:volumes": {
+                        "k:{\"name\":\"a\"}": { ".": {}, "f:name": {}, "f:emptyDir": {} },
+                        "k:{\"name\":\"gone\"}": { ".": {}, "f:name": {} },
+                    },
+                    "f:dnsPolicy": {},
+                } },
+            })
+        );
+        object["metadata"]["managedFields"] = entries.into();
+        assert_eq!(claimed(&object), None, "it is ours already");
     }
 
     #[test]

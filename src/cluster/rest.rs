@@ -80,8 +80,20 @@ impl Rest {
 
     /// POST with strict field validation.
     pub(super) async fn create(&self, target: Target<'_>, body: &Object) -> Result<Live, Error> {
+        self.post(target, body, false).await
+    }
+
+    /// Whether the apiserver would take such an object, were there none of its name. Nothing is stored.
+    pub(super) async fn would_create(&self, target: Target<'_>, body: &Object) -> Result<(), Error> {
+        match self.post(target, body, true).await {
+            Err(error) if !error.is_already_exists() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn post(&self, target: Target<'_>, body: &Object, dry_run: bool) -> Result<Live, Error> {
         let parameters = PostParams {
-            dry_run: false,
+            dry_run,
             field_manager: Some(FIELD_MANAGER.into()),
         };
         let mut request = target.request().create(&parameters, encode(body)?)?;

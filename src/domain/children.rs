@@ -8,6 +8,7 @@ mod autoscaler;
 mod compare;
 mod deployment;
 mod disruption_budget;
+mod duplicates;
 mod live;
 mod network_policy;
 mod outcome;
@@ -233,6 +234,13 @@ impl Intent {
     #[must_use]
     pub const fn body(&self) -> &Map<String, Value> {
         &self.body
+    }
+
+    /// Why no later apply would be taken, in the apiserver's words; `None`: nothing is there twice. Asked before the POST,
+    /// which would be taken.
+    #[must_use]
+    pub fn duplicate(&self) -> Option<String> {
+        duplicates::first(&self.body)
     }
 
     /// What creates it: the same, and the replicas to start with.

@@ -63,6 +63,11 @@ fn every_refusal_has_its_name() {
             "failed to create typed patch object (n/x; apps/v1, Kind=Deployment): .spec.x: field not declared in schema",
             F::InvalidPodTemplate,
         ),
+        (
+            500,
+            "failed to convert new object (n/x; apps/v1, Kind=Deployment) to proper version: quantities must match …",
+            F::InvalidPodTemplate,
+        ),
         (500, "etcdserver: request is too large", F::ObjectTooLarge),
         (
             413,

@@ -1,8 +1,8 @@
 //! Whether every intended field equals the live one, as the apiserver would store it. Pure.
 //!
 //! The intent is a part of the live object: defaults and other managers' fields are none of its business. Three things
-//! make equal values look different, and each is undone where the API says so: quantities are rewritten, empty values
-//! are dropped, and lists that are merged by key hold other managers' items.
+//! make equal values look different, and each is undone where the API says so: quantities and times are rewritten, empty
+//! values are dropped, and lists that are merged by key hold other managers' items.
 //!
 //! The error to avoid is a difference that applying can't remove, for it would be applied for ever. So a field is taken
 //! as free to be larger than intended unless it is known to be written as a whole.
@@ -52,14 +52,27 @@ const WHOLES: [&str; 8] = [
 /// What the API adds within a whole.
 const DEFAULTS_IN_WHOLES: [(&str, &str); 1] = [("protocol", "TCP")];
 
-/// Maps whose presence means something even when they are empty: everything, where absence means nothing.
-const MEANINGFUL_WHEN_EMPTY: [&str; 3] = ["labelSelector", "podSelector", "namespaceSelector"];
+/// Maps from names of the user's choice: empty, they are stored as absent. Every other object is kept when it is empty,
+/// and means something: all pods, where absence means none; a probe without a handler, which the apiserver refuses.
+const MAPS: [&str; 10] = [
+    "annotations",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "options",
+    "overhead",
+    "requests",
+    "userAnnotations",
+    "volumeAttributes",
+];
 
 /// Fields whose zero value is stored as absent (`omitempty` without a pointer). Not so `runAsUser: 0` and
 /// `allowPrivilegeEscalation: false`, which are pointers: there, absent is a difference.
-const DROPPED_WHEN_ZERO: [&str; 14] = [
+const DROPPED_WHEN_ZERO: [&str; 16] = [
     "chapAuthDiscovery",
     "chapAuthSession",
+    "generation",
     "hostIPC",
     "hostNetwork",
     "hostPID",
@@ -69,13 +82,15 @@ const DROPPED_WHEN_ZERO: [&str; 14] = [
     "partition",
     "paused",
     "readOnly",
+    "sslEnabled",
     "stdin",
     "stdinOnce",
     "tty",
 ];
 
 /// Fields whose zero value means "the default", which the apiserver then writes: there is nothing to compare.
-const DEFAULTED_WHEN_ZERO: [&str; 21] = [
+const DEFAULTED_WHEN_ZERO: [&str; 24] = [
+    "apiVersion",
     "dnsPolicy",
     "failureThreshold",
     "fsType",
@@ -87,6 +102,7 @@ const DEFAULTED_WHEN_ZERO: [&str; 21] = [
     "periodSeconds",
     "pool",
     "protocol",
+    "pullPolicy",
     "restartPolicy",
     "schedulerName",
     "scheme",
@@ -96,13 +112,16 @@ const DEFAULTED_WHEN_ZERO: [&str; 21] = [
     "terminationMessagePath",
     "terminationMessagePolicy",
     "timeoutSeconds",
+    "type",
     "user",
 ];
 
 /// Maps of quantities, by the field that holds them.
 const QUANTITY_MAPS: [&str; 4] = ["limits", "requests", "overhead", "capacity"];
 /// Single quantities.
-const QUANTITIES: [&str; 3] = ["averageValue", "divisor", "sizeLimit"];
+const QUANTITIES: [&str; 4] = ["averageValue", "divisor", "sizeLimit", "tolerance"];
+/// Times, which are stored in UTC and in whole seconds.
+const TIMES: [&str; 3] = ["creationTimestamp", "deletionTimestamp", "time"];
 
 /// Path of the first intended field that differs from the live object, `None` if all are equal.
 #[must_use]
@@ -120,6 +139,42 @@ pub(super) fn first_difference(intent: &Map<String, Value>, live: &Map<String, V
         let rest = differs(wanted, live.get(key).unwrap_or(&Value::Null), place)?;
         Some(format!("{key}{rest}"))
     })
+}
+
+/// Whether an object that has fields becomes one that has none. Maps aside: without entries they are as good as absent.
+#[must_use]
+pub(super) fn empties(intent: &Map<String, Value>, live: &Map<String, Value>) -> bool {
+    intent
+        .iter()
+        .any(|(field, wanted)| match (wanted, live.get(field)) {
+            (Value::Object(wanted), Some(Value::Object(live))) if wanted.is_empty() => {
+                !live.is_empty() && !MAPS.contains(&field.as_str())
+            }
+            (Value::Object(wanted), Some(Value::Object(live))) => empties(wanted, live),
+            (Value::Array(wanted), Some(Value::Array(live))) => {
+                let keys = keys_of(field, wanted).unwrap_or_default();
+                wanted.iter().enumerate().any(|(index, item)| {
+                    let found = if keys.is_empty() {
+                        live.get(index)
+                    } else {
+                        live.iter().find(|other| same_keys(item, other, keys))
+                    };
+                    match (item.as_object(), found.and_then(Value::as_object)) {
+                        (Some(item), Some(found)) => empties(item, found),
+                        (Some(_) | None, _) => false,
+                    }
+                })
+            }
+            (
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_),
+                _,
+            ) => false,
+        })
 }
 
 /// Where in the object a value is.
@@ -177,10 +232,15 @@ fn differs(intent: &Value, live: &Value, place: Place<'_>) -> Option<String> {
     {
         return here(quantity::equal(intent, live));
     }
+    if TIMES.contains(&place.field)
+        && let (Some(intent), Some(live)) = (seconds(intent), seconds(live))
+    {
+        return here(intent == live);
+    }
     match (intent, live) {
         (Value::Object(intent), Value::Object(live)) => object_differs(intent, live, place),
-        (Value::Object(intent), Value::Null) if !MEANINGFUL_WHEN_EMPTY.contains(&place.field) => {
-            // An object of nothing but empty values may be dropped too.
+        // An object of nothing but empty values may be dropped too; an empty one that isn't a map is not.
+        (Value::Object(intent), Value::Null) if !intent.is_empty() => {
             object_differs(intent, &Map::new(), place)
         }
         (Value::Array(intent), Value::Array(live)) => list_differs(intent, live, place),
@@ -223,23 +283,32 @@ fn merge_keys(place: Place<'_>, items: &[Value]) -> Option<&'static [&'static st
     if place.whole {
         return None;
     }
+    keys_of(place.field, items)
+}
+
+/// Whether the field is written as a whole.
+pub(super) fn is_whole(field: &str) -> bool {
+    WHOLES.contains(&field)
+}
+
+/// Keys by which a list of this name is merged, outside of what is written as a whole.
+pub(super) fn keys_of(field: &str, items: &[Value]) -> Option<&'static [&'static str]> {
     let keyed = |keys: &[&str]| {
         let first = keys.first();
         first.is_some_and(|first| items.iter().all(|item| item.get(first).is_some()))
     };
-    let mut lists = MERGED_LISTS.iter().filter(|(field, _)| *field == place.field);
+    let mut lists = MERGED_LISTS.iter().filter(|(list, _)| *list == field);
     lists.find(|(_, keys)| keyed(keys)).map(|(_, keys)| *keys)
 }
 
+/// A key of an item; `protocol` is the only one that may be absent.
+pub(super) fn key_of(item: &Value, key: &str) -> Value {
+    let given = item.get(key).filter(|value| !is_zero(value));
+    given.cloned().unwrap_or("TCP".into())
+}
+
 fn same_keys(one: &Value, other: &Value, keys: &[&str]) -> bool {
-    // `protocol` is the only key that may be absent.
-    let key = |item: &Value, key: &str| {
-        item.get(key)
-            .filter(|v| !is_zero(v))
-            .cloned()
-            .unwrap_or("TCP".into())
-    };
-    keys.iter().all(|name| key(one, name) == key(other, name))
+    keys.iter().all(|key| key_of(one, key) == key_of(other, key))
 }
 
 fn item_path(item: &Value, keys: &[&str]) -> String {
@@ -253,13 +322,19 @@ fn item_path(item: &Value, keys: &[&str]) -> String {
     format!("[{}]", first.unwrap_or_default())
 }
 
+/// Seconds since 1970 of a time as the API writes it.
+fn seconds(value: &Value) -> Option<i64> {
+    let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
+    Some(time.as_second())
+}
+
 /// Whether the apiserver may store this as absent.
 fn is_empty(value: &Value, field: &str) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty() && !MEANINGFUL_WHEN_EMPTY.contains(&field),
+        Value::Object(fields) => fields.is_empty() && MAPS.contains(&field),
         Value::Bool(_) | Value::Number(_) => is_zero(value) && DROPPED_WHEN_ZERO.contains(&field),
     }
 }

@@ -89,6 +89,8 @@ pub enum Step {
         uid: String,
         /// Whether the entry of the POST must be turned into an Apply entry first.
         convert: bool,
+        /// Whether an object within it becomes an empty one, which an apply drops without a word, whatever it means.
+        empties: bool,
         /// What differs.
         reason: Reason,
     },
@@ -208,6 +210,7 @@ pub fn step(claim: &Claim, intent: Option<&Intent>, live: Option<&Live>) -> Step
                 Some(reason) => Step::Apply {
                     uid,
                     convert: live.unconverted(),
+                    empties: compare::empties(intent.body(), live.object()),
                     reason,
                 },
             }
@@ -228,6 +231,7 @@ fn unowned(claim: &Claim, live: &Live) -> Step {
         None if claim.adopt => Step::Apply {
             uid: live.uid().to_owned(),
             convert: false,
+            empties: false,
             reason: Reason::Adoption,
         },
         None if known => Step::Refuse(Refusal::OwnershipLost),

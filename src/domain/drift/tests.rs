@@ -63,6 +63,7 @@ fn apply(reason: Reason) -> Plan {
     plan.steps.deployment = Step::Apply {
         uid: "u".into(),
         convert: false,
+        empties: false,
         reason,
     };
     plan

@@ -30,6 +30,14 @@ fn equal_as_the_apiserver_stores_it() {
             json!({ "imagePullPolicy": "", "timeoutSeconds": 0, "httpGet": { "path": "", "scheme": "" } }),
             json!({ "imagePullPolicy": "Always", "timeoutSeconds": 1, "httpGet": { "path": "/", "scheme": "HTTP" } }),
         ),
+        (
+            json!({ "fieldRef": { "apiVersion": "" }, "image": { "pullPolicy": "" }, "strategy": { "type": "" } }),
+            json!({ "fieldRef": { "apiVersion": "v1" }, "image": { "pullPolicy": "Always" }, "strategy": { "type": "RollingUpdate" } }),
+        ),
+        (
+            json!({ "scaleIO": { "sslEnabled": false } }),
+            json!({ "scaleIO": {} }),
+        ),
         // Quantities.
         (
             json!({ "limits": { "cpu": 1, "memory": "1024Mi" }, "emptyDir": { "sizeLimit": "1024Ki" } }),
@@ -42,6 +50,15 @@ fn equal_as_the_apiserver_stores_it() {
         (
             json!({ "target": { "value": 1000 } }),
             json!({ "target": { "value": "1k" } }),
+        ),
+        (
+            json!({ "scaleDown": { "tolerance": "0.2" } }),
+            json!({ "scaleDown": { "tolerance": "200m" } }),
+        ),
+        // Times.
+        (
+            json!({ "creationTimestamp": "2026-01-02T04:04:05.678+01:00" }),
+            json!({ "creationTimestamp": "2026-01-02T03:04:05Z" }),
         ),
         // Merged by key, with another manager's items between.
         (
@@ -67,6 +84,7 @@ fn equal_as_the_apiserver_stores_it() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn differences_are_found_and_named() {
     for (intent, live, path) in [
         (json!({ "a": { "b": 1 } }), json!({ "a": { "b": 2 } }), "spec.a.b"),
@@ -147,6 +165,18 @@ fn differences_are_found_and_named() {
             "spec.podSelector.matchLabels",
         ),
         (json!({ "podSelector": {} }), json!({}), "spec.podSelector"),
+        // An apply that empties an object drops it; only a map is as good as absent then.
+        (json!({ "livenessProbe": {} }), json!({}), "spec.livenessProbe"),
+        (
+            json!({ "env": [{ "name": "A", "valueFrom": {} }] }),
+            json!({ "env": [{ "name": "A" }] }),
+            "spec.env[A].valueFrom",
+        ),
+        (
+            json!({ "creationTimestamp": "2026-01-02T03:04:05Z" }),
+            json!({ "creationTimestamp": "2026-01-02T03:04:06Z" }),
+            "spec.creationTimestamp",
+        ),
         (
             json!({ "nodeSelector": { "a": "b" } }),
             json!({ "nodeSelector": { "a": "b", "c": "d" } }),
@@ -175,4 +205,63 @@ fn kind_and_version_are_not_compared() {
         first_difference(intent.as_object().unwrap(), live.as_object().unwrap()),
         None
     );
+}
+
+#[test]
+fn an_object_that_becomes_empty_is_noticed_before() {
+    let empties =
+        |intent: &Value, live: &Value| super::empties(intent.as_object().unwrap(), live.as_object().unwrap());
+    let probe = json!({ "exec": { "command": ["x"] } });
+    for (intent, live) in [
+        (json!({ "livenessProbe": {} }), json!({ "livenessProbe": probe })),
+        (
+            json!({ "containers": [{ "name": "b", "livenessProbe": {} }] }),
+            json!({ "containers": [{ "name": "a" }, { "name": "b", "livenessProbe": probe }] }),
+        ),
+        (
+            json!({ "from": [{ "podSelector": {} }] }),
+            json!({ "from": [{ "podSelector": { "a": 1 } }] }),
+        ),
+    ] {
+        assert!(empties(&intent, &live), "{intent} {live}");
+    }
+    for (intent, live) in [
+        (json!({ "livenessProbe": {} }), json!({})),
+        (json!({ "emptyDir": {} }), json!({ "emptyDir": {} })),
+        (json!({ "labels": {} }), json!({ "labels": { "a": "b" } })),
+        (
+            json!({ "livenessProbe": probe }),
+            json!({ "livenessProbe": probe }),
+        ),
+        (
+            json!({ "containers": [{ "name": "a", "livenessProbe": {} }] }),
+            json!({ "containers": [{ "name": "b", "livenessProbe": probe }] }),
+        ),
+    ] {
+        assert!(!empties(&intent, &live), "{intent} {live}");
+    }
+}
+
+/// A map that isn't listed would look like drift for ever, were it empty.
+#[test]
+fn every_map_of_the_definition_is_known() {
+    fn collect(schema: &Value, field: &str, found: &mut std::collections::BTreeSet<String>) {
+        if schema.get("additionalProperties").is_some() {
+            found.insert(field.to_owned());
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, schema) in properties.into_iter().flatten() {
+            collect(schema, name, found);
+        }
+        for below in ["items", "additionalProperties"] {
+            if let Some(schema) = schema.get(below) {
+                collect(schema, field, found);
+            }
+        }
+    }
+    let definition = serde_json::to_value(crate::api::crd()).unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut found = std::collections::BTreeSet::new();
+    collect(schema, "spec", &mut found);
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), super::MAPS);
 }
