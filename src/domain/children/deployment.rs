@@ -76,6 +76,7 @@ fn template(workload: &Workload) -> Map<String, Value> {
         labels.insert(WORKLOAD_LABEL.into(), workload.name.as_str().into());
     }
     if let Some(Value::Object(spec)) = template.get_mut("spec") {
+        name_service_account(spec);
         if workload.inject_env {
             for list in ["containers", "initContainers"] {
                 if let Some(Value::Array(containers)) = spec.get_mut(list) {
@@ -98,6 +99,21 @@ fn template(workload: &Workload) -> Map<String, Value> {
         }
     }
     template
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`. The API keeps the two equal, so that one that is left out of
+/// an apply comes back from the other, and one that differs never does. So both are applied, or neither.
+fn name_service_account(spec: &mut Map<String, Value>) {
+    const NAMES: [&str; 2] = ["serviceAccountName", "serviceAccount"];
+    let given = |name: &&str| match spec.get(*name) {
+        Some(Value::String(account)) if !account.is_empty() => Some(account.clone()),
+        Some(_) | None => None,
+    };
+    if let Some(account) = NAMES.iter().find_map(given) {
+        for name in NAMES {
+            spec.insert(name.into(), account.as_str().into());
+        }
+    }
 }
 
 /// Puts the variables first, so that the container's own can refer to them with `$(POD_NAME)`.

@@ -9,6 +9,13 @@ use crate::domain::{template::protocol, workload::Workload};
 pub(super) fn spec(workload: &Workload) -> Option<Map<String, Value>> {
     let service = workload.service.as_ref()?;
     let mut spec = service.spec.clone();
+    if spec
+        .get("sessionAffinity")
+        .is_none_or(|affinity| affinity != "ClientIP")
+    {
+        // Dropped by the API, which would look like drift for ever.
+        spec.remove("sessionAffinityConfig");
+    }
     // Also of a Deployment that was adopted with another selector: its pods bear this label too.
     spec.insert("selector".into(), json!({ WORKLOAD_LABEL: workload.name }));
     Some(spec)

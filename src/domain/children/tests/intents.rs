@@ -307,3 +307,51 @@ fn a_service_leads_to_the_pods_and_opens_what_it_leads_to() {
         "annotations are part of the intent"
     );
 }
+
+#[test]
+fn what_the_api_would_drop_of_a_service_is_not_intended() {
+    let kept = |affinity: Value| {
+        let mut spec = map(
+            json!({ "ports": [{ "port": 80 }], "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } } }),
+        );
+        spec.insert("sessionAffinity".into(), affinity);
+        let service = Some(Service {
+            spec,
+            annotations: BTreeMap::new(),
+        });
+        let built = build(&Workload {
+            service,
+            ..workload()
+        });
+        built.service.unwrap().body()["spec"]
+            .get("sessionAffinityConfig")
+            .is_some()
+    };
+    assert!(kept("ClientIP".into()));
+    assert!(!kept("None".into()) && !kept(Value::Null));
+}
+
+#[test]
+fn both_names_of_a_service_account_are_applied_or_neither() {
+    let named = |pod: Value| {
+        let mut workload = workload();
+        let spec = workload.template["spec"].as_object_mut().unwrap();
+        spec.extend(map(pod));
+        let built = build(&workload).deployment.unwrap();
+        ["serviceAccountName", "serviceAccount"]
+            .map(|name| built.body()["spec"]["template"]["spec"][name].clone())
+    };
+    assert_eq!(
+        named(json!({ "serviceAccountName": "robot" })),
+        ["robot", "robot"]
+    );
+    assert_eq!(
+        named(json!({ "serviceAccount": "robot", "serviceAccountName": "" })),
+        ["robot", "robot"]
+    );
+    assert_eq!(
+        named(json!({ "serviceAccount": "old", "serviceAccountName": "new" })),
+        ["new", "new"]
+    );
+    assert_eq!(named(json!({})), [Value::Null, Value::Null]);
+}
