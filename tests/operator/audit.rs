@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::place::AUDIT_LOG;
@@ -15,6 +16,8 @@ pub(crate) struct Request {
     pub(crate) resource: String,
     /// The answer's.
     pub(crate) code: u64,
+    /// When it came.
+    pub(crate) at: Timestamp,
 }
 
 impl Request {
@@ -51,6 +54,9 @@ pub(crate) fn requests(user: &str, from: u64) -> Vec<Request> {
             Request {
                 verb: text(&entry["verb"]),
                 resource,
+                at: text(&entry["requestReceivedTimestamp"])
+                    .parse()
+                    .unwrap_or_default(),
                 code: entry["responseStatus"]["code"].as_u64().unwrap_or_default(),
             }
         })

@@ -16,6 +16,7 @@ mod balance;
 mod children;
 #[path = "../common/mod.rs"]
 mod common;
+mod conflicts;
 mod examples;
 #[expect(dead_code, reason = "the control-plane tests use more of it")]
 #[path = "../control_plane/faults.rs"]
@@ -27,8 +28,10 @@ mod locks;
 mod loss;
 mod manifest;
 mod names;
+mod neighbours;
 mod operator;
 mod place;
+mod refused;
 mod replicas;
 mod rest;
 mod rollback;
@@ -89,6 +92,21 @@ fn main() {
         shows::what_kubectl_deletes_comes_back_and_the_autoscaler_finds_its_count,
         shows::a_changed_image_is_one_write_and_kubectl_waits_for_exactly_that_spec,
         shows::a_restart_by_kubectl_replaces_the_pods_and_nothing_is_changed_back,
+        conflicts::a_rival_is_answered_ever_more_rarely_and_a_new_spec_at_once,
+        conflicts::a_change_by_hand_is_taken_back_at_once_and_said,
+        conflicts::another_controllers_deployment_is_left_alone_and_the_controller_named,
+        conflicts::a_deployment_of_kubectl_is_adopted_by_one_rollout,
+        conflicts::an_owner_reference_that_goes_is_said_and_taken_back_only_by_leave,
+        refused::a_quota_that_is_used_up_is_named_and_nothing_else_waits,
+        refused::what_a_policy_denies_stalls_in_the_policys_words_and_pods_that_are_denied_are_said,
+        refused::a_policy_that_changes_an_owned_field_back_is_a_fight_with_nobody,
+        refused::a_right_that_is_missing_is_named_and_its_grant_heals,
+        refused::a_namespace_that_goes_is_left_in_peace_and_its_successor_served,
+        refused::a_deployment_too_large_for_the_store_stalls_until_it_is_shorter,
+        neighbours::a_second_autoscaler_is_named_until_it_goes,
+        neighbours::replicas_that_others_set_are_put_back_and_an_autoscaler_that_insists_is_braked,
+        neighbours::a_budget_over_the_same_pods_is_named_until_it_goes,
+        neighbours::a_budget_that_blocks_every_drain_is_said_until_it_allows_one,
         children::a_deployment_that_lockstep_did_not_make_is_left_alone_and_said,
         children::a_variable_removed_as_the_first_change_goes_and_replicas_stay,
         manifest::a_manifest_becomes_four_children_and_kubectl_shows_the_truth,
