@@ -4,7 +4,6 @@
 mod advice;
 mod golden;
 mod random;
-mod rules;
 mod stories;
 
 use std::{
@@ -25,7 +24,10 @@ use super::{
     neighbours::Neighbours,
     ownership::{ContainerEnd, ContainerView, PodView},
     report,
-    status::{announce, find},
+    status::{
+        announce, find,
+        rules::{self, Write},
+    },
     workload::{self, Workload},
 };
 use crate::api::{
@@ -454,7 +456,13 @@ impl World {
                 &decision.assessment.findings,
                 &mut operator.memory,
             );
-            rules::check(&previous, &status, self.resource.metadata.generation.unwrap());
+            rules::check(&Write {
+                previous: &previous,
+                next: &status,
+                generation: self.resource.metadata.generation.unwrap(),
+            });
+            let text = serde_json::to_string(&status).unwrap();
+            assert!(!text.contains(SECRET), "a raw holder is shown");
             self.resource.status = Some(status);
             self.writes += 1;
             self.written_at = Some(self.now);

@@ -7,6 +7,10 @@ mod bounds;
 mod locks;
 mod mirrors;
 mod progress;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(in crate::domain) mod rules;
 mod verdict;
 
 use std::borrow::Cow;
@@ -16,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{
     Decision, Now, Observed,
     advisory::{Advised, advise},
-    children::Outcome,
+    children::{FailureKind, Live, Outcome},
     finding::{bounded, whole_seconds},
     incident,
     judgement::Sight,
@@ -74,15 +78,16 @@ impl Verdict {
         }
     }
 
-    /// What somebody else says, in their words.
+    /// What somebody else says, in their words. Without a word that can stand as a reason it is no verdict: the apiserver
+    /// would refuse the whole status for it.
     pub(super) fn quoted(truth: Truth, reason: &str, message: &str) -> Self {
-        let reason = match reason {
-            "" => Cow::Borrowed(Reason::Pending.as_str()),
-            word => Cow::Owned(word.to_owned()),
-        };
+        let pending = Reason::Pending.as_str();
+        if reason == pending || !can_be_reason(reason) {
+            return Self::new(Truth::Unknown, Reason::Pending, message);
+        }
         Self {
             truth,
-            reason,
+            reason: Cow::Owned(reason.to_owned()),
             message: bounded(message),
         }
     }
@@ -90,6 +95,15 @@ impl Verdict {
     pub(super) fn is(&self, reason: Reason) -> bool {
         self.reason == reason.as_str()
     }
+}
+
+/// Whether metav1.Condition takes it as a reason.
+fn can_be_reason(word: &str) -> bool {
+    const LONGEST: usize = 1024;
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_,:".contains(&byte);
+    let begins = word.starts_with(|first: char| first.is_ascii_alphabetic());
+    let ends = word.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '_');
+    begins && ends && word.len() <= LONGEST && word.bytes().all(inside)
 }
 
 /// The condition of this type, if there is one.
@@ -191,7 +205,7 @@ pub(super) fn report(
         updated_replicas: seen.updated,
         available_replicas: seen.available,
         summary: Some(summary),
-        children: children(observed, outcome),
+        children: children(observed, decision, outcome, &previous.children),
         advisories,
         store,
         locks,
@@ -209,7 +223,14 @@ fn newest_deployment(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Opti
     written.or(observed.deployment()).map(DeploymentView::of)
 }
 
-fn children(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Vec<Child> {
+/// The children that exist: ours, and those that were until somebody took the owner reference away. Only status knows
+/// that these were no strangers.
+fn children(
+    observed: &Observed<'_>,
+    decision: &Decision,
+    outcome: Option<&Outcome>,
+    listed: &[Child],
+) -> Vec<Child> {
     let name = observed.resource.metadata.name.clone().unwrap_or_default();
     let owner = observed.resource.metadata.uid.as_deref();
     let child = |kind: &str, uid: &str| Child {
@@ -217,10 +238,16 @@ fn children(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Vec<Child> {
         name: name.clone(),
         uid: uid.to_owned(),
     };
-    let cached = observed
-        .live
-        .iter()
-        .filter_map(|(kind, live)| Some((kind, live.as_ref().filter(|live| live.controller() == owner)?)));
+    let wanted = |kind| {
+        let prepared = decision.children.as_ref().map(|(prepared, _)| prepared);
+        prepared.is_none_or(|prepared| prepared.get(kind).is_some())
+    };
+    let was_ours = |live: &Live| listed.iter().any(|child| child.uid == live.uid());
+    let cached = observed.live.iter().filter_map(|(kind, live)| {
+        let live = live.as_ref()?;
+        let ours = live.controller() == owner || (wanted(kind) && was_ours(live));
+        ours.then_some((kind, live))
+    });
     let Some(outcome) = outcome else {
         return cached
             .map(|(kind, live)| child(kind.kind(), live.uid()))
@@ -236,6 +263,16 @@ fn children(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Vec<Child> {
         let deleted = outcome.deleted.iter().any(|(_, uid)| uid == live.uid());
         if !deleted && !list.iter().any(|(listed, _)| *listed == kind) {
             list.push((kind, child(kind.kind(), live.uid())));
+        }
+    }
+    // Without its label it is in no cache either; that it was taken away is known only as long as status lists it.
+    for failure in &outcome.failures {
+        let known = listed.iter().find(|child| child.kind == failure.child.kind());
+        if failure.kind == FailureKind::OwnershipLost
+            && let Some(known) = known
+            && !list.iter().any(|(listed, _)| *listed == failure.child)
+        {
+            list.push((failure.child, known.clone()));
         }
     }
     list.sort_by_key(|(kind, _)| *kind);

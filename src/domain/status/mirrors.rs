@@ -90,7 +90,7 @@ fn scaling(autoscaler: Option<&Live>) -> Verdict {
         "False" => Truth::False,
         _ => Truth::Unknown,
     };
-    let message = match text("message") {
+    let message = match text("message").trim() {
         "" => "The HorizontalPodAutoscaler says no more than that.",
         words => words,
     };

@@ -68,7 +68,7 @@ pub(super) fn workload(
         trouble.as_deref(),
         memory,
     );
-    let fight = fight(decision, previous, memory, now.mono).filter(|_| !suspended);
+    let fight = fight(decision, outcome, previous, memory, now.mono).filter(|_| !suspended);
     let spec = trouble_of_spec(observed, outcome);
     memory.children.fighting = spec.is_none() && fight.is_some();
     // What waiting won't help comes first; a rollout, which ends by itself, last.
@@ -173,9 +173,11 @@ fn trouble_of_spec(observed: &Observed<'_>, outcome: Option<&Outcome>) -> Option
     ))
 }
 
-/// Somebody who insists on other values than the spec's, or whose last change has to wait until it is taken back.
+/// Somebody who insists on other values than the spec's, or whose last change has to wait until it is taken back, or was
+/// there again before this pass had ended.
 fn fight(
     decision: &Decision,
+    outcome: Option<&Outcome>,
     previous: &CoordinatedWorkloadStatus,
     memory: &Memory,
     now: Mono,
@@ -188,7 +190,21 @@ fn fight(
         let what = plan.steps.iter().find_map(held).or(replicas)?;
         memory.children.drift.of(what)
     });
-    let Some(row) = memory.children.drift.fights(now).next().or(held) else {
+    let unsettled = || {
+        let (kind, _) = outcome?.children.iter().find(|(_, applied)| {
+            let action = applied.as_ref().map(|applied| &applied.action);
+            matches!(
+                action,
+                Some(Action::Updated {
+                    unsettled: Some(_),
+                    ..
+                })
+            )
+        })?;
+        memory.children.drift.of(Contested::Child(kind))
+    };
+    let row = memory.children.drift.fights(now).next().or(held);
+    let Some(row) = row.or_else(unsettled) else {
         // A process before this one told of it; this one can't know yet that it is over.
         let told = previous
             .advisories
@@ -328,8 +344,12 @@ fn available(deployment: Option<&DeploymentView>, trouble: Option<&str>) -> Verd
             "The Deployment has its minimum of available pods.",
         ),
         Some((_, Some((false, words)))) => {
+            let words = match words.trim() {
+                "" | "." => "The Deployment does not have its minimum of available pods.",
+                words => words,
+            };
             let because = |trouble| format!("{}; {trouble}.", words.trim_end_matches('.'));
-            let message = trouble.map_or_else(|| words.clone(), because);
+            let message = trouble.map_or_else(|| words.to_owned(), because);
             Verdict::new(Truth::False, Reason::MinimumReplicasUnavailable, message)
         }
         Some((_, None)) | None => Verdict::new(
