@@ -176,13 +176,13 @@ pub async fn reconcile(resource: Arc<CoordinatedWorkload>, context: Arc<Context>
     let key = key_of(&resource);
     let entry = context.entry(&key);
     let mut entry = entry.lock().await;
-    Pass {
+    let pass = Pass {
         context: &context,
         entry: &mut entry,
         key,
-    }
-    .run(&resource)
-    .await
+    };
+    // Boxed: with everything that it awaits, it is too large for a stack.
+    Box::pin(pass.run(&resource)).await
 }
 
 /// What to do after a pass that failed: its own backoff decides.
