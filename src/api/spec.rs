@@ -334,10 +334,20 @@ pub struct NetworkPolicy {
 
 /// A Service for the pods.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[x_kube(validation = (
-    "has(self.ports) && self.ports.size() > 0",
-    "service needs at least one entry in ports"
-))]
+#[x_kube(
+    validation = (
+        "has(self.ports) && self.ports.size() > 0",
+        "service needs at least one entry in ports"
+    ),
+    validation = (
+        "!has(self.sessionAffinityConfig) || self.?sessionAffinity.orValue('None') == 'ClientIP'",
+        "sessionAffinityConfig goes with sessionAffinity: ClientIP only"
+    ),
+    validation = (
+        "!has(self.externalTrafficPolicy) || self.?type.orValue('ClusterIP') != 'ClusterIP'",
+        "externalTrafficPolicy goes with type: NodePort or LoadBalancer only, where traffic comes from outside"
+    )
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
     /// Kind of Service, as in core/v1; `ClusterIP` by default.

@@ -165,6 +165,22 @@ pub(crate) fn refused() -> Vec<Refused> {
         ),
         // Service.
         (
+            json!({ "service": { "ports": [{ "port": 80 }], "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } } } }),
+            "sessionAffinityConfig goes with sessionAffinity: ClientIP only",
+        ),
+        (
+            json!({ "service": { "ports": [{ "port": 80 }], "externalTrafficPolicy": "Local" } }),
+            "externalTrafficPolicy goes with type: NodePort or LoadBalancer only",
+        ),
+        (
+            redis(json!({ "url": null, "cluster": { "endpoints": ["redis:6379"] }, "database": 1 })),
+            "a Redis Cluster has no database but 0",
+        ),
+        (
+            lock(json!({ "balance": { "for": "10m1s" } })),
+            "balance.for must be at most 10m",
+        ),
+        (
             json!({ "service": {} }),
             "service needs at least one entry in ports",
         ),
@@ -443,7 +459,7 @@ pub(crate) fn accepted() -> Vec<Value> {
         json!({ "replicas": 1, "disruptionBudget": { "minAvailable": 1 }, "autoscaling": { "minReplicas": 2, "maxReplicas": 3 } }),
         json!({ "disruptionBudget": { "minAvailable": 5 }, "autoscaling": { "maxReplicas": 3 } }),
         json!({ "replicas": 1, "disruptionBudget": { "maxUnavailable": "100%" } }),
-        json!({ "service": { "type": "ClusterIP", "ports": [{ "port": 80, "targetPort": "http" }], "sessionAffinity": "ClientIP", "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } }, "externalTrafficPolicy": "Local", "annotations": { "a": "b" } } }),
+        json!({ "service": { "type": "NodePort", "ports": [{ "port": 80, "targetPort": "http" }], "sessionAffinity": "ClientIP", "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } }, "externalTrafficPolicy": "Local", "annotations": { "a": "b" } } }),
         // Redis.
         json!({ "redis": { "url": "redis://redis" } }),
         json!({ "redis": { "url": "redis://redis.shop.svc.cluster.local:65535", "database": 3 } }),

@@ -309,7 +309,11 @@ pub struct Registry {
 
 /// How evenly the pods should hold the locks of a set. A pod holds more than its share above
 /// max(ideal + `slack`, `ratio` × mean), where ideal is the mean rounded up; or above `maxPerInstance`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = (
+    "!has(self.__for__) || duration(self.__for__) <= duration('10m')",
+    "balance.for must be at most 10m: a concentration that lasts so long is one"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct Balance {
     /// Whether balance is judged; true by default for Continuous sets, false for others.

@@ -56,6 +56,10 @@ pub struct CaSource {
     validation = (
         "!has(self.tls) || !has(self.url) || !self.url.startsWith('redis://')",
         "tls contradicts url, whose redis:// says that the connection is plain: write rediss://, or leave out tls"
+    ),
+    validation = (
+        "!has(self.cluster) || self.?database.orValue(0) == 0",
+        "a Redis Cluster has no database but 0: leave out database"
     )
 )]
 #[serde(rename_all = "camelCase")]

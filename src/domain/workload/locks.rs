@@ -282,7 +282,11 @@ impl SetParser<'_> {
             for_,
             warm_up,
         } = balance.cloned().unwrap_or_default();
-        let sustained = self.duration("balance.for", for_.as_ref()).or_else(|| {
+        let given = self.duration("balance.for", for_.as_ref());
+        if given > Some(BALANCE_FOR.1) {
+            self.invalid("balance.for", "must be at most 10m");
+        }
+        let sustained = given.or_else(|| {
             let (shortest, longest) = BALANCE_FOR;
             ttl.map(|ttl| ttl.saturating_mul(2).clamp(shortest, longest))
         });

@@ -366,6 +366,12 @@ fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
             "needs exactly one of url, urlFrom, sentinel, cluster and quorum",
         );
     }
+    if cluster.is_some() && database.unwrap_or_default() != 0 {
+        problems.invalid(
+            "spec.redis.database",
+            "a Redis Cluster has no database but 0: leave it out",
+        );
+    }
     let before = problems.not_supported_count();
     for (field, given) in [
         ("spec.redis.sentinel", sentinel.is_some()),

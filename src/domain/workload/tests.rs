@@ -490,6 +490,7 @@ fn what_is_wrong_is_said_where_it_is() {
         (json!({ "ttl": "20s" }), "renewInterval"),
         (json!({ "unheldGrace": "soon" }), "unheldGrace"),
         (json!({ "balance": { "for": "x" } }), "balance.for"),
+        (json!({ "balance": { "for": "10m1s" } }), "balance.for"),
         (
             json!({ "balance": { "enabled": false, "warmUp": "x" } }),
             "balance.warmUp",
