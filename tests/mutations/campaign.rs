@@ -162,7 +162,7 @@ impl Lane {
             .skip(self.number)
             .step_by(LANES);
         for (index, mutation) in mine {
-            let verdict = match self.attempt(mutation, &shared.bases[mutation.base]).await {
+            let verdict = match Box::pin(self.attempt(mutation, &shared.bases[mutation.base])).await {
                 Ok(verdict) => verdict,
                 Err(fault) => {
                     self.fresh.clear().await;
