@@ -340,10 +340,6 @@ pub struct NetworkPolicy {
         "service needs at least one entry in ports"
     ),
     validation = (
-        "!has(self.sessionAffinityConfig) || self.?sessionAffinity.orValue('None') == 'ClientIP'",
-        "sessionAffinityConfig goes with sessionAffinity: ClientIP only"
-    ),
-    validation = (
         "!has(self.externalTrafficPolicy) || self.?type.orValue('ClusterIP') != 'ClusterIP'",
         "externalTrafficPolicy goes with type: NodePort or LoadBalancer only, where traffic comes from outside"
     )

@@ -165,10 +165,6 @@ pub(crate) fn refused() -> Vec<Refused> {
         ),
         // Service.
         (
-            json!({ "service": { "ports": [{ "port": 80 }], "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } } } }),
-            "sessionAffinityConfig goes with sessionAffinity: ClientIP only",
-        ),
-        (
             json!({ "service": { "ports": [{ "port": 80 }], "externalTrafficPolicy": "Local" } }),
             "externalTrafficPolicy goes with type: NodePort or LoadBalancer only",
         ),
