@@ -77,18 +77,15 @@ pub struct Observed<'a> {
 }
 
 impl Observed<'_> {
-    /// Whether status speaks of an older generation than this spec's.
-    #[must_use]
-    pub fn is_new_spec(&self) -> bool {
-        let status = self.resource.status.as_ref();
-        status.map(|status| status.observed_generation) != self.resource.metadata.generation
-    }
-
     /// Whether this is another spec than one that was reported on before; not so if it is the first.
     #[must_use]
     pub fn is_changed_spec(&self) -> bool {
-        let status = self.resource.status.as_ref();
-        self.is_new_spec() && status.is_some_and(|status| status.observed_generation > 0)
+        let reported = self
+            .resource
+            .status
+            .as_ref()
+            .map(|status| status.observed_generation);
+        reported.is_some_and(|reported| reported > 0) && reported != self.resource.metadata.generation
     }
 
     /// The live Deployment, unless it is somebody else's of the same name.

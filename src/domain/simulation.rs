@@ -592,11 +592,11 @@ impl World {
         let mut fresh = Operator::new(&status, &self.keys(), self.now);
         if self.server.is_some() {
             let (_, connecting) = self.pass_of(&mut fresh);
-            same(&status, &connecting, "while a new operator connects");
+            rules::same(&status, &connecting, "while a new operator connects");
             Self::serve(self.server, &self.data, &mut fresh, self.now);
         }
         let (decision, read) = self.pass_of(&mut fresh);
-        same(&status, &read, "once a new operator has read everything");
+        rules::same(&status, &read, "once a new operator has read everything");
         announce(&status, &read, &decision.assessment.findings, &mut fresh.memory);
         assert_eq!(fresh.memory.outbox, [], "a new operator has nothing to say");
     }
@@ -621,19 +621,5 @@ impl World {
 
     fn said(&self) -> Vec<EventReason> {
         self.events.iter().map(|event| event.reason).collect()
-    }
-}
-
-/// Both as JSON, so that a difference can be read.
-fn same(old: &CoordinatedWorkloadStatus, new: &CoordinatedWorkloadStatus, when: &str) {
-    if old != new {
-        let text = |status| serde_json::to_string_pretty(status).unwrap();
-        let (old, new) = (text(old), text(new));
-        let differ = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
-        let differ: Vec<_> = differ
-            .take(6)
-            .map(|(old, new)| format!("{old:.600}\n{new:.600}"))
-            .collect();
-        panic!("{when}, status changes:\n{}", differ.join("\n\n"));
     }
 }

@@ -70,8 +70,13 @@ impl Case {
             spec["redis"]["url"] = json!("rediss://redis:6379");
         }
         change(&mut spec, later);
+        Self::new(resource(&spec), workload)
+    }
+
+    /// With nothing seen yet.
+    fn new(resource: CoordinatedWorkload, workload: Workload) -> Self {
         Self {
-            resource: resource(&spec),
+            resource,
             workload,
             deployment: None,
             store: None,
@@ -236,16 +241,7 @@ fn the_examples_get_the_advice_that_their_comments_announce() {
         resource.metadata.namespace = Some("default".into());
         let workload = workload::parse(&resource).unwrap();
         let _ = writeln!(words, "{}", resource.metadata.name.as_deref().unwrap());
-        let case = Case {
-            resource,
-            workload,
-            deployment: None,
-            store: None,
-            neighbours: Neighbours::default(),
-            drift: Drift::default(),
-            now: Mono::default(),
-            previous: vec![],
-        };
+        let case = Case::new(resource, workload);
         for said in case.wanting(3).advice() {
             let _ = writeln!(words, "  {}\n    {}", said.code, said.message);
         }

@@ -108,7 +108,7 @@ fn after(scene: &mut Scene, how: &How, seen: &mut Seen) {
     let status = scene.previous();
     seen.reported += 2;
     let again = scene.pass(&How::well(), retold.as_ref());
-    same(&status, &again.status, "the same operator");
+    rules::same(&status, &again.status, "when the same operator looks again");
     announce(
         &status,
         &again.status,
@@ -119,7 +119,7 @@ fn after(scene: &mut Scene, how: &How, seen: &mut Seen) {
     if scene.is_calm() {
         let mut fresh = Memory::from_status(&status);
         let told = scene.pass_with(&mut fresh, &How::well(), retold.as_ref());
-        same(&status, &told.status, "another operator");
+        rules::same(&status, &told.status, "when another operator looks");
         announce(
             &status,
             &told.status,
@@ -234,18 +234,4 @@ fn honest(scene: &Scene, passed: &Passed) {
     assert_eq!(scene.must_not_be_ready(), None, "{ready:?}");
     let incomplete = passed.outcome.as_ref().filter(|outcome| !outcome.is_complete());
     assert_eq!(incomplete, None, "{ready:?}");
-}
-
-/// Both as JSON, so that a difference can be read.
-fn same(old: &CoordinatedWorkloadStatus, new: &CoordinatedWorkloadStatus, whose: &str) {
-    if old != new {
-        let text = |status| serde_json::to_string_pretty(status).unwrap();
-        let (old, new) = (text(old), text(new));
-        let differ = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
-        let differ: Vec<_> = differ
-            .take(6)
-            .map(|(old, new)| format!("{old:.400}\n{new:.400}"))
-            .collect();
-        panic!("{whose} says of the same world:\n{}", differ.join("\n\n"));
-    }
 }

@@ -340,3 +340,17 @@ fn size(write: &Write<'_>) -> Result<(), String> {
     let text = serde_json::to_string(write.next).unwrap_or_default();
     ensure(text.len() <= WHOLE, || format!("{} bytes", text.len()))
 }
+
+/// Fails unless both are equal: as JSON, so that a difference can be read.
+pub(in crate::domain) fn same(old: &CoordinatedWorkloadStatus, new: &CoordinatedWorkloadStatus, when: &str) {
+    if old != new {
+        let text = |status| serde_json::to_string_pretty(status).unwrap();
+        let (old, new) = (text(old), text(new));
+        let differ = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
+        let differ: Vec<_> = differ
+            .take(6)
+            .map(|(old, new)| format!("{old:.600}\n{new:.600}"))
+            .collect();
+        panic!("{when}, status changes:\n{}", differ.join("\n\n"));
+    }
+}
