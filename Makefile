@@ -16,7 +16,7 @@ demo-down: tools ## End what `make demo` left running
 	cargo run --quiet --release --package lockstep-demo -- down
 
 .PHONY: test
-test: tools format lint ## Everything that CI runs: formatting, lints, all tests
+test: test-tools format lint ## Everything that CI runs: formatting, lints, all tests
 	cargo run --quiet --package lockstep-cluster -- build --profile control-plane
 	cargo run --quiet --package lockstep-cluster -- build --profile node
 	INSTA_UPDATE=no cargo test --workspace --no-fail-fast
@@ -36,3 +36,7 @@ crds: tools ## Write crds/ anew from the types
 .PHONY: tools
 tools:
 	@tests/tools.sh
+
+.PHONY: test-tools
+test-tools:
+	@tests/tools.sh test

@@ -14,7 +14,7 @@ use crate::error::IoContext;
 use crate::progress::Step;
 
 /// `LOCKSTEP_CACHE`, or `lockstep` in the user's cache folder.
-pub(crate) fn folder() -> Result<PathBuf, Error> {
+pub fn folder() -> Result<PathBuf, Error> {
     let set = |name| {
         env::var_os(name)
             .filter(|value| !value.is_empty())
@@ -30,13 +30,13 @@ pub(crate) fn folder() -> Result<PathBuf, Error> {
 
 /// A lock across processes, held until it is dropped or its process ends.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     file: File,
 }
 
 impl Lock {
     /// Takes the lock `name`, waiting for whoever has it.
-    pub(crate) fn take(name: &str) -> Result<Self, Error> {
+    pub fn take(name: &str) -> Result<Self, Error> {
         let folder = folder()?.join("locks");
         fs::create_dir_all(&folder).while_trying("create", &folder)?;
         let path = folder.join(name);

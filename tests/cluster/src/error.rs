@@ -98,7 +98,7 @@ pub enum Error {
 }
 
 /// Says what was tried on which path, when the operating system refuses it.
-pub(crate) trait IoContext<T> {
+pub trait IoContext<T> {
     /// `action` is the start of a sentence that the path ends: "create", "write".
     fn while_trying(self, action: &str, path: &Path) -> Result<T, Error>;
 }

@@ -64,17 +64,18 @@
 //!   `node`.
 //! - [`NamedCluster`] (`named`) lets several commands share a cluster.
 //! - [`Image`] writes images; [`Redis`], [`RedisCluster`] and [`Dns`] stand alone.
+//! - [`Program`] is any other program that ends with its owner, spoken to over its standard input and output.
 //! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the
 //!   machine has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
 
 mod binaries;
-mod cache;
+pub mod cache;
 mod certificates;
 mod cluster;
 mod control_plane;
 mod digest;
 mod dns;
-mod error;
+pub mod error;
 mod image;
 mod kubectl;
 pub mod named;
@@ -82,9 +83,10 @@ mod namespaces;
 mod node;
 mod ports;
 mod processes;
-mod progress;
+pub mod program;
+pub mod progress;
 mod redis;
-mod tools;
+pub mod tools;
 mod wait;
 
 pub use cluster::{Cluster, Component, Options, Profile};
@@ -92,4 +94,5 @@ pub use dns::Dns;
 pub use error::Error;
 pub use image::Image;
 pub use named::NamedCluster;
+pub use program::Program;
 pub use redis::{Redis, RedisCluster, RedisOptions};

@@ -14,7 +14,7 @@ use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub(crate) struct Spec {
     environment: Vec<(OsString, OsString)>,
     /// Whether the program starts the actual one as its child, and ends with it.
     forks: bool,
+    /// Whether the caller has its standard input and output, rather than nobody and the log.
+    piped: bool,
 }
 
 impl Spec {
@@ -67,6 +69,7 @@ impl Spec {
             arguments: Vec::new(),
             environment: Vec::new(),
             forks: false,
+            piped: false,
         }
     }
 
@@ -90,6 +93,12 @@ impl Spec {
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Leaves standard input and output to the caller; [`Supervisor::pipes`] hands them out.
+    pub(crate) fn piped(mut self) -> Self {
+        self.piped = true;
         self
     }
 
@@ -231,11 +240,38 @@ impl Supervisor {
             .envs(spec.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .process_group(group)
-            .stdin(Stdio::null())
-            .stdout(open()?)
+            .stdin(if spec.piped { Stdio::piped() } else { Stdio::null() })
+            .stdout(if spec.piped {
+                Stdio::piped()
+            } else {
+                open()?.into()
+            })
             .stderr(open()?)
             .spawn()
             .while_trying("start", Path::new(&spec.program))
+    }
+
+    /// Standard input and output of a process that was started with [`Spec::piped`]; once, as they have one owner.
+    pub(crate) fn pipes(&self, name: &str) -> Result<(ChildStdin, ChildStdout), Error> {
+        let mut processes = self.lock();
+        let process = processes.get_mut(name).ok_or_else(|| not_running(name))?;
+        let (input, output) = (process.child.stdin.take(), process.child.stdout.take());
+        input.zip(output).ok_or_else(|| not_running(name))
+    }
+
+    /// Waits until a process ends by itself, and says how.
+    pub(crate) fn ended(&self, name: &str, limit: Duration) -> Result<ExitStatus, Error> {
+        let status = wait::until(&format!("the end of {name}"), limit, || {
+            let mut processes = self.lock();
+            let process = processes.get_mut(name).ok_or_else(|| not_running(name))?;
+            let status = process.child.try_wait();
+            Ok(match status.while_trying("ask after", Path::new(name))? {
+                Some(status) => Probe::Ready(status),
+                None => Probe::NotYet(self.log_tail(name)),
+            })
+        })?;
+        self.lock().remove(name);
+        Ok(status)
     }
 
     /// Fails if the process ended by itself, with the reason from its log.

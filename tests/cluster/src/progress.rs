@@ -17,7 +17,7 @@ pub(crate) fn line(text: &str) {
 }
 
 /// A long step: says that it starts, that it goes on, and how long it took.
-pub(crate) struct Step {
+pub struct Step {
     what: String,
     stopwatch: Stopwatch,
     end: Option<Sender<()>>,
@@ -26,7 +26,8 @@ pub(crate) struct Step {
 
 impl Step {
     /// Announces the step with the time it usually takes.
-    pub(crate) fn start(what: &str, expected: &str) -> Self {
+    #[must_use]
+    pub fn start(what: &str, expected: &str) -> Self {
         line(&format!("{what} (usually {expected})"));
         let stopwatch = Stopwatch::start();
         let (end, ended) = mpsc::channel();
@@ -48,7 +49,7 @@ impl Step {
     }
 
     /// Says that the step is done.
-    pub(crate) fn done(self) {
+    pub fn done(self) {
         line(&format!(
             "{}: done in {:.1} s",
             self.what,

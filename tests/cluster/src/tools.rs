@@ -13,10 +13,12 @@ use crate::progress::Step;
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// A program and the Debian package that has it.
-pub(crate) struct Tool {
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
     /// Name on `PATH`, or an absolute path for what lies outside of it.
-    pub(crate) program: &'static str,
-    pub(crate) debian_package: &'static str,
+    pub program: &'static str,
+    /// What `apt-get install` calls it.
+    pub debian_package: &'static str,
 }
 
 pub(crate) const REDIS_SERVER: Tool = Tool {
@@ -29,7 +31,7 @@ pub(crate) const REDIS_CLI: Tool = Tool {
 };
 
 /// Makes sure that all `tools` are there, installing what is missing where that can be done.
-pub(crate) fn require(tools: &[Tool]) -> Result<(), Error> {
+pub fn require(tools: &[Tool]) -> Result<(), Error> {
     if missing(tools).is_empty() {
         return Ok(());
     }
@@ -76,7 +78,8 @@ fn missing(tools: &[Tool]) -> Vec<&Tool> {
 }
 
 /// Finds a program on `PATH` and in the folders for the administrator.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
     if program.starts_with('/') {
         return Path::new(program).exists().then(|| PathBuf::from(program));
     }
@@ -96,7 +99,7 @@ pub(crate) fn search_path() -> std::ffi::OsString {
 }
 
 /// Runs a command to its end and hands back what it printed.
-pub(crate) fn run(command: &mut Command) -> Result<String, Error> {
+pub fn run(command: &mut Command) -> Result<String, Error> {
     let output = command.output().map_err(|source| Error::Io {
         action: format!("run {}", command.get_program().display()),
         source,

@@ -1,0 +1,195 @@
+//! Puts a library where its program can run (I/O). In: the lock files and programs of `tests/workers`, compiled in, so
+//! that a test binary needs no path back to them; out: a command line.
+//!
+//! What comes from a registry lies in a folder of the cache that is named after what decides it: the lock file and the
+//! interpreter. The programs lie in folders inside it, each named after its text, so that a changed program installs
+//! nothing anew, and two versions of this repository don't disturb each other.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lockstep_cluster::cache::{self, Lock};
+use lockstep_cluster::error::IoContext as _;
+use lockstep_cluster::progress::Step;
+use lockstep_cluster::tools::{self, Tool};
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+use crate::Library;
+use crate::library::Runtime;
+
+/// A file's name and text.
+type File = (&'static str, &'static str);
+
+/// Files of a folder beside this crate.
+macro_rules! files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../", $folder, "/", $name)))),*]
+    };
+}
+
+const NODE_PACKAGES: &[File] = files!("node": "package.json", "package-lock.json");
+const NODE_PROGRAMS: &[File] = files!("node": "protocol.mjs", "redlock.mjs", "bull.mjs", "bullmq.mjs");
+const PYTHON_PACKAGES: &[File] = files!("python": "requirements.txt");
+const PYTHON_PROGRAMS: &[File] = files!(
+    "python":
+    "protocol.py", "worker_redis.py", "worker_redis_lock.py", "worker_redbeat.py",
+);
+
+const NODE: Tool = tool("node", "nodejs");
+const NPM: Tool = tool("npm", "npm");
+const PYTHON: Tool = tool("python3", "python3-venv");
+
+const fn tool(program: &'static str, debian_package: &'static str) -> Tool {
+    Tool {
+        program,
+        debian_package,
+    }
+}
+
+/// The file in an installed folder that says that it is whole.
+const WHOLE: &str = "whole";
+
+/// A program and its arguments.
+pub(crate) struct CommandLine {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+}
+
+impl CommandLine {
+    fn new(program: impl Into<PathBuf>, argument: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: vec![argument.into()],
+        }
+    }
+}
+
+/// How the library's program is started, once all that it needs is there.
+pub(crate) fn command(library: Library) -> Result<CommandLine, Error> {
+    match library.runtime() {
+        Runtime::Node(program) => node(program),
+        Runtime::Python(program) => python(program),
+    }
+}
+
+fn node(program: &str) -> Result<CommandLine, Error> {
+    tools::require(&[NODE, NPM])?;
+    let interpreter = found(&NODE);
+    let version = tools::run(Command::new(&interpreter).arg("--version"))?;
+    let packages = installed("node", &[&version], NODE_PACKAGES, "10 s", |folder| {
+        let mut install = Command::new(found(&NPM));
+        // None of the packages needs its scripts to work.
+        install
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(folder);
+        Ok(tools::run(&mut install).map(drop)?)
+    })?;
+    let programs = written(&packages, NODE_PROGRAMS)?;
+    Ok(CommandLine::new(interpreter, programs.join(program)))
+}
+
+fn python(program: &str) -> Result<CommandLine, Error> {
+    tools::require(&[PYTHON])?;
+    let interpreter = found(&PYTHON);
+    // Its version, and where it lives: an environment is of no use without the interpreter that made it.
+    let facts = "import ensurepip, sys, venv; print(sys.version, sys.base_prefix)";
+    let facts = tools::run(Command::new(&interpreter).args(["-c", facts])).map_err(|_| {
+        lockstep_cluster::Error::MissingTool {
+            tool: "python3 with the modules venv and ensurepip".to_owned(),
+            next_step: "on Debian or Ubuntu, install them as root with `apt-get install python3-venv`"
+                .to_owned(),
+        }
+    })?;
+    let packages = installed("python", &[&facts], PYTHON_PACKAGES, "half a minute", |folder| {
+        let environment = folder.join("venv");
+        tools::run(Command::new(&interpreter).args(["-m", "venv"]).arg(&environment))?;
+        let mut install = Command::new(environment.join("bin/python"));
+        install
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args([
+                "--no-deps",
+                "--require-hashes",
+                "--requirement",
+                "requirements.txt",
+            ])
+            .current_dir(folder);
+        Ok(tools::run(&mut install).map(drop)?)
+    })?;
+    let programs = written(&packages, PYTHON_PROGRAMS)?;
+    let interpreter = packages.join("venv/bin/python");
+    Ok(CommandLine::new(interpreter, programs.join(program)))
+}
+
+fn found(tool: &Tool) -> PathBuf {
+    tools::find(tool.program).unwrap_or_else(|| tool.program.into())
+}
+
+/// A folder of the cache with these files, and with what `install` adds to them; filled once, by one process.
+fn installed(
+    name: &str,
+    facts: &[&str],
+    files: &[File],
+    expected: &str,
+    install: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
+    let key = format!("workers-{name}-{}", digest(facts, files));
+    let folder = cache::folder()?.join("workers").join(&key);
+    if folder.join(WHOLE).exists() {
+        return Ok(folder);
+    }
+    let _lock = Lock::take(&key)?;
+    // Whoever had the lock may have done it.
+    if folder.join(WHOLE).exists() {
+        return Ok(folder);
+    }
+    let step = Step::start(&format!("install the lock libraries for {name}"), expected);
+    // The lock is held: what lies here is from an installation that was cut off.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).while_trying("remove", &folder)?;
+    }
+    write(&folder, files)?;
+    install(&folder)?;
+    write(&folder, &[(WHOLE, "")])?;
+    step.done();
+    Ok(folder)
+}
+
+/// A folder inside of `parent` with these files.
+fn written(parent: &Path, files: &[File]) -> Result<PathBuf, Error> {
+    let name = format!("programs-{}", digest(&[], files));
+    let folder = parent.join(&name);
+    if !folder.join(WHOLE).exists() {
+        let _lock = Lock::take(&format!("workers-{name}"))?;
+        write(&folder, files)?;
+        write(&folder, &[(WHOLE, "")])?;
+    }
+    Ok(folder)
+}
+
+fn write(folder: &Path, files: &[File]) -> Result<(), Error> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).while_trying("create", parent)?;
+        fs::write(&path, text).while_trying("write", &path)?;
+    }
+    Ok(())
+}
+
+/// Enough of a hash to tell what decides a result.
+fn digest(facts: &[&str], files: &[File]) -> String {
+    let mut hash = Sha256::new();
+    for text in facts
+        .iter()
+        .chain(files.iter().flat_map(|(name, text)| [name, text]))
+    {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    let hash = hash.finalize();
+    let first: [u8; 8] = std::array::from_fn(|index| hash[index]);
+    format!("{:016x}", u64::from_be_bytes(first))
+}

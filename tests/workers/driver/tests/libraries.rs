@@ -1,0 +1,376 @@
+//! Every library against a real Redis: what its locks look like, how they are renewed, released, lost with their holder
+//! and taken over. What stands here in `FACTS` is what the operator's dialects rely on.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use lockstep_cluster::{Redis, RedisOptions};
+use lockstep_workers::{Library, Options, OwnerIn, Worker};
+use regex::Regex;
+
+/// The time to live in these tests: short, and whole seconds, as some libraries know no others.
+const TTL: Duration = Duration::from_secs(2);
+const OWNER: &str = "orders-7d4b9c5f6-x2x7z";
+
+/// How long the part of a value that names a holder stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    /// A new one for every lock that is taken.
+    Acquisition,
+    /// As long as the process lives.
+    Process,
+}
+
+/// What is said of a library's locks in the operator's documents.
+struct Facts {
+    library: Library,
+    key: &'static str,
+    kind: &'static str,
+    /// What the value is made of; for a hash, field and value with a space between.
+    value: &'static str,
+    stays: Stays,
+    /// Seconds; `None`: no time to live.
+    default_ttl: Option<i64>,
+}
+
+const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+/// A UUID of the first version: the digits after the eighth and twelfth are part of the time.
+const UUID1_HEX: &str = "[0-9a-f]{12}1[0-9a-f]{3}[89ab][0-9a-f]{15}";
+
+const FACTS: &[Facts] = &[
+    Facts {
+        library: Library::Redlock,
+        key: "orders",
+        kind: "string",
+        value: "[0-9a-f]{32}",
+        stays: Stays::Acquisition,
+        // The library has none; it is the program's.
+        default_ttl: Some(10),
+    },
+    Facts {
+        library: Library::Bull,
+        key: "bull:orders:job:lock",
+        kind: "string",
+        value: "UUID",
+        stays: Stays::Process,
+        default_ttl: Some(30),
+    },
+    Facts {
+        library: Library::BullMq,
+        key: "bull:orders:job:lock",
+        kind: "string",
+        value: "UUID:[0-9]+",
+        stays: Stays::Process,
+        default_ttl: Some(30),
+    },
+    Facts {
+        library: Library::RedisPy,
+        key: "orders",
+        kind: "string",
+        value: "UUID1_HEX",
+        stays: Stays::Acquisition,
+        default_ttl: None,
+    },
+    Facts {
+        library: Library::PythonRedisLock,
+        key: "lock:orders",
+        kind: "string",
+        value: "[A-Za-z0-9+/]{24}",
+        stays: Stays::Acquisition,
+        default_ttl: None,
+    },
+    Facts {
+        library: Library::RedBeat,
+        key: "orders::lock",
+        kind: "string",
+        value: "UUID1_HEX",
+        stays: Stays::Acquisition,
+        default_ttl: Some(1500),
+    },
+];
+
+impl Facts {
+    fn value(&self) -> Regex {
+        let value = self.value.replace("UUID1_HEX", UUID1_HEX).replace("UUID", UUID);
+        Regex::new(&format!("^{value}$")).expect("a pattern")
+    }
+}
+
+/// What the tests ask Redis about one lock.
+struct Store {
+    redis: Redis,
+    key: String,
+}
+
+impl Store {
+    fn start(facts: &Facts) -> Self {
+        Self {
+            redis: Redis::start(RedisOptions::default()).expect("a Redis"),
+            key: facts.key.to_owned(),
+        }
+    }
+
+    fn ask(&self, command: &[&str]) -> String {
+        self.redis.cli(command).expect("an answer")
+    }
+
+    fn worker(&self, library: Library, options: impl FnOnce(Options) -> Options) -> Worker {
+        let options = options(Options::new(self.redis.url(), "orders"));
+        let worker = Worker::start(library, &options).expect("a worker");
+        assert_eq!(worker.key(), self.key);
+        assert_eq!(
+            self.kind(),
+            "none",
+            "a worker that is ready has taken nothing yet"
+        );
+        worker
+    }
+
+    fn kind(&self) -> String {
+        self.ask(&["TYPE", &self.key])
+    }
+
+    /// The value; of a hash, its only field and that field's value.
+    fn value(&self) -> String {
+        match self.kind().as_str() {
+            "hash" => self.ask(&["HGETALL", &self.key]).replace('\n', " "),
+            _ => self.ask(&["GET", &self.key]),
+        }
+    }
+
+    /// Milliseconds until the lock expires; negative where nothing does.
+    fn pttl(&self) -> i64 {
+        self.ask(&["PTTL", &self.key]).parse().expect("a number")
+    }
+
+    fn is_taken(&self) -> bool {
+        self.kind() != "none"
+    }
+
+    /// Milliseconds of the store's clock, and of the moment when the lock expires; 0 where there is no lock.
+    fn clocks(&self) -> (i64, i64) {
+        let script = "local t = redis.call('TIME') return (t[1] * 1000 + math.floor(t[2] / 1000)) .. ' ' .. \
+                      math.max(redis.call('PEXPIRETIME', KEYS[1]), 0)";
+        let answer = self.ask(&["EVAL", script, "1", &self.key]);
+        let (now, end) = answer.split_once(' ').expect("two numbers");
+        (now.parse().expect("a number"), end.parse().expect("a number"))
+    }
+}
+
+/// Asks `condition` until it gives something; names what was awaited when it does not within a minute.
+fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    // Counted in polls: the house keeps real clocks out of its code.
+    for _ in 0..3_000 {
+        if let Some(found) = condition() {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("waited a minute in vain for: {what}");
+}
+
+/// Waits until the time to live has risen, and says to how much.
+fn risen(store: &Store) -> i64 {
+    let mut before = store.pttl();
+    wait_for("a renewal", || {
+        let now = store.pttl();
+        assert!(now > 0, "the lock is lost");
+        let risen = now > before + 50;
+        before = now;
+        risen.then_some(now)
+    })
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).expect("a short time")
+}
+
+fn takes_renews_and_releases(facts: &Facts) {
+    let store = Store::start(facts);
+    let library = facts.library;
+    let mut worker = store.worker(library, |options| options.ttl(TTL));
+    worker.take().expect("taken");
+    assert_eq!(store.kind(), facts.kind);
+    let value = store.value();
+    assert!(facts.value().is_match(&value), "{value}");
+    let ttl = store.pttl();
+    assert!((1..=milliseconds(TTL)).contains(&ttl), "{ttl}");
+
+    for _ in 0..3 {
+        if library.renews() {
+            let ttl = risen(&store);
+            assert!(ttl <= milliseconds(TTL), "{ttl}");
+        } else {
+            let low = wait_for("the time to run", || {
+                Some(store.pttl()).filter(|ttl| *ttl < 1_500)
+            });
+            worker.extend().expect("extended");
+            let ttl = store.pttl();
+            assert!((low..=milliseconds(TTL)).contains(&ttl), "{ttl}");
+        }
+        assert_eq!(store.value(), value, "renewing keeps the value");
+    }
+    worker.release().expect("released");
+    assert!(!store.is_taken());
+
+    worker.take().expect("taken again");
+    let again = store.value();
+    assert!(facts.value().is_match(&again), "{again}");
+    // The number behind the colon counts the jobs of a BullMQ worker.
+    let holder = |value: &str| value.split(':').next().map(str::to_owned);
+    let same = holder(&again) == holder(&value);
+    assert_eq!(same, facts.stays == Stays::Process, "{value} {again}");
+
+    assert!(worker.terminate().expect("an end").success());
+    assert!(!store.is_taken(), "SIGTERM releases");
+}
+
+fn outlives_its_killed_holder_until_it_expires_and_is_taken_over(facts: &Facts) {
+    let store = Store::start(facts);
+    let mut worker = store.worker(facts.library, |options| options.ttl(TTL));
+    let mut heir = store.worker(facts.library, |options| options.ttl(TTL));
+    worker.take().expect("taken");
+    let value = store.value();
+    heir.ask_to_take().expect("asked");
+    if facts.library.renews() {
+        // Another who waits for it changes nothing.
+        risen(&store);
+    }
+    worker.kill().expect("killed");
+    let (_, end) = store.clocks();
+    let gone = wait_for("the end of the lock", || {
+        let (now, end_now) = store.clocks();
+        if end_now == end {
+            return None;
+        }
+        Some(now)
+    });
+    assert!(gone >= end, "gone {} ms too early", end - gone);
+    heir.await_taken().expect("taken over");
+    let new = store.value();
+    assert_ne!(new, value);
+    assert!(facts.value().is_match(&new), "{new}");
+}
+
+fn has_the_librarys_own_time_to_live(facts: &Facts) {
+    let store = Store::start(facts);
+    let mut worker = store.worker(facts.library, |options| options);
+    worker.take().expect("taken");
+    let ttl = store.pttl();
+    match facts.default_ttl {
+        Some(seconds) => assert!(((seconds - 3) * 1_000..=seconds * 1_000).contains(&ttl), "{ttl}"),
+        None => assert_eq!(ttl, -1),
+    }
+    assert_eq!(facts.library.endless_by_default(), ttl == -1);
+}
+
+fn shows_its_owner_where_it_can(facts: &Facts) {
+    let store = Store::start(facts);
+    let mut worker = store.worker(facts.library, |options| options.ttl(TTL).owner(OWNER));
+    worker.take().expect("taken");
+    let value = store.value();
+    match facts.library.owner_in() {
+        OwnerIn::Value => assert_eq!(value, OWNER),
+        OwnerIn::HostName => assert!(value.contains(OWNER), "{value}"),
+        OwnerIn::JobField => {
+            let job = store.key.strip_suffix(":lock").expect("the lock of a job");
+            assert_eq!(store.ask(&["HGET", job, "pb"]), OWNER);
+            assert!(facts.value().is_match(&value), "{value}");
+        }
+        OwnerIn::Nowhere => assert!(facts.value().is_match(&value), "{value}"),
+    }
+}
+
+/// Frozen, it renews nothing: the lock expires under a process that lives.
+fn expires_under_a_frozen_holder(facts: &Facts) {
+    let store = Store::start(facts);
+    let mut worker = store.worker(facts.library, |options| options.ttl(TTL));
+    worker.take().expect("taken");
+    worker.freeze().expect("frozen");
+    wait_for("the end of the lock", || (!store.is_taken()).then_some(()));
+    assert!(worker.pid().is_some());
+    worker.thaw().expect("thawed");
+}
+
+fn holds_in_a_majority_of_servers(library: Library) {
+    let servers: Vec<_> = (0..3)
+        .map(|_| Redis::start(RedisOptions::default()).expect("a Redis"))
+        .collect();
+    let mut options = Options::new(servers[0].url(), "orders").ttl(TTL);
+    options.redis = servers.iter().map(Redis::url).collect();
+    let mut worker = Worker::start(library, &options).expect("a worker");
+    servers[0].stop().expect("stopped");
+    worker.take().expect("two of three are enough");
+    let values = [1, 2].map(|server: usize| servers[server].cli(&["GET", "orders"]).expect("an answer"));
+    assert!(!values[0].is_empty(), "{values:?}");
+    assert_eq!(values[0], values[1]);
+    worker.release().expect("released");
+    assert_eq!(servers[1].cli(&["EXISTS", "orders"]).expect("an answer"), "0");
+}
+
+fn a_refusal_is_told() {
+    let redis = Redis::start(RedisOptions::default()).expect("a Redis");
+    let mut worker = Worker::start(Library::RedisPy, &Options::new(redis.url(), "orders")).expect("a worker");
+    let refused = worker.extend().expect_err("nothing is held").to_string();
+    assert!(refused.starts_with("redis: `extend` failed: "), "{refused}");
+    redis.cli(&["SET", "orders", "another"]).expect("an answer");
+    worker.ask_to_take().expect("asked");
+    let refused = worker.release().expect_err("it waits for the lock").to_string();
+    assert!(refused.contains("`release` failed"), "{refused}");
+    assert!(
+        worker.terminate().expect("an end").success(),
+        "waiting, it ends in order"
+    );
+    assert_eq!(redis.cli(&["GET", "orders"]).expect("an answer"), "another");
+}
+
+type Case = fn(&Facts);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // These tests wait; the machine has time for several of them.
+    arguments.test_threads = arguments.test_threads.or(Some(6));
+    let cases: [(&str, Case); 5] = [
+        ("takes_renews_and_releases", takes_renews_and_releases),
+        (
+            "outlives_its_killed_holder_until_it_expires_and_is_taken_over",
+            outlives_its_killed_holder_until_it_expires_and_is_taken_over,
+        ),
+        (
+            "has_the_librarys_own_time_to_live",
+            has_the_librarys_own_time_to_live,
+        ),
+        ("shows_its_owner_where_it_can", shows_its_owner_where_it_can),
+        ("expires_under_a_frozen_holder", expires_under_a_frozen_holder),
+    ];
+    assert_eq!(FACTS.len(), Library::ALL.len(), "facts for every library");
+    let mut trials: Vec<_> = FACTS
+        .iter()
+        .flat_map(|facts| cases.iter().map(move |(name, case)| (facts, *name, *case)))
+        .map(|(facts, name, case)| {
+            Trial::test(format!("{}::{name}", facts.library), move || {
+                case(facts);
+                Ok(())
+            })
+        })
+        .collect();
+    let quorum = [Library::Redlock].map(|library| {
+        Trial::test(format!("{library}::holds_in_a_majority_of_servers"), move || {
+            holds_in_a_majority_of_servers(library);
+            Ok(())
+        })
+    });
+    trials.extend(quorum);
+    trials.push(Trial::test("a_refusal_is_told", || {
+        a_refusal_is_told();
+        Ok(())
+    }));
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,49 @@
+// Holds one lock in one or more independent Redis servers with the package `redlock`: its `using` renews by itself.
+
+import { Redis } from 'ioredis';
+import Redlock from 'redlock';
+import { deferred, emit, serve, settings } from './protocol.mjs';
+
+const { urls, name, ttl = 10_000 } = settings();
+const clients = urls.map((url) => {
+  const client = new Redis(url);
+  client.on('error', () => {}); // The library counts a server that fails as a vote against.
+  return client;
+});
+const locks = new Redlock(clients);
+let release;
+let ended;
+
+serve('redlock', {
+  key: name,
+  async take(stop) {
+    for (;;) {
+      const taken = deferred();
+      const work = deferred();
+      ended = locks.using([name], ttl, async (signal) => {
+        signal.addEventListener('abort', () => emit('lost', { error: String(signal.error?.name) }));
+        taken.resolve();
+        await work.promise;
+      });
+      // It ends before it took the lock only if it couldn't take it.
+      ended.catch(taken.reject);
+      release = work.resolve;
+      try {
+        await taken.promise;
+        if (!stop.aborted) return;
+        release();
+        await ended;
+      } catch (error) {
+        if (error.name !== 'ExecutionError') throw error;
+      }
+      if (stop.aborted) throw new Error('stopped');
+    }
+  },
+  async release() {
+    release();
+    await ended;
+  },
+  async close() {
+    for (const client of clients) client.disconnect();
+  },
+});
