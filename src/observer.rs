@@ -6,11 +6,13 @@
 
 mod changes;
 mod endpoint;
+mod slots;
 mod topology;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +24,8 @@ use self::endpoint::Endpoint;
 pub use self::topology::EndpointRules;
 use self::topology::Topology;
 use crate::clock;
-use crate::domain::locks::{Key, Observation};
+use crate::domain::locks::Observation;
+use crate::domain::locks::probe::{Discovery, Probe};
 
 /// The workload on whose behalf something is observed.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -66,16 +69,126 @@ impl fmt::Debug for Secret {
 pub struct Target {
     /// Namespace of the resource: in it, short names mean what they mean to its pods.
     pub namespace: String,
-    /// Host name or address, without a port; an IPv6 address with or without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// The servers.
+    pub servers: Servers,
     /// Database number.
     pub database: u16,
     /// ACL user; `None` is the default user.
     pub username: Option<Secret>,
     /// Password, if one is needed.
     pub password: Option<Secret>,
+    /// TLS; `None`: the connection is plain.
+    pub tls: Option<Tls>,
+}
+
+/// How a Redis is made up.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Servers {
+    /// One server.
+    One(Host),
+    /// A master that Sentinels watch.
+    Sentinel(Sentinel),
+    /// A cluster, of which these servers are known.
+    Cluster(Vec<Host>),
+}
+
+/// A server by name.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Host {
+    /// Host name or address; an IPv6 address with or without brackets.
+    pub name: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Who knows which server is the master.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Sentinel {
+    /// The master's name among the Sentinels.
+    pub master: String,
+    /// The Sentinels.
+    pub endpoints: Vec<Host>,
+    /// ACL user of the Sentinels themselves.
+    pub username: Option<Secret>,
+    /// Password of the Sentinels themselves.
+    pub password: Option<Secret>,
+    /// TLS towards the Sentinels.
+    pub tls: Option<Tls>,
+}
+
+/// TLS settings, as they were read. The server's certificate is always verified.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Tls {
+    /// Certificate authorities, PEM; `None`: those of the operator's system.
+    pub ca: Option<Secret>,
+    /// Certificate and key to show, PEM.
+    pub client: Option<(Secret, Secret)>,
+    /// The name that the server's certificate must carry; `None`: the host that is connected to.
+    pub server_name: Option<String>,
+}
+
+impl Servers {
+    /// Every host that is written down.
+    fn hosts(&self) -> &[Host] {
+        match self {
+            Self::One(host) => std::slice::from_ref(host),
+            Self::Sentinel(sentinel) => &sentinel.endpoints,
+            Self::Cluster(hosts) => hosts,
+        }
+    }
+
+    fn hosts_mut(&mut self) -> &mut [Host] {
+        match self {
+            Self::One(host) => std::slice::from_mut(host),
+            Self::Sentinel(sentinel) => &mut sentinel.endpoints,
+            Self::Cluster(hosts) => hosts,
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') && !self.name.starts_with('[') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(host) => host.fmt(f),
+            Self::Sentinel(Sentinel {
+                master, endpoints, ..
+            }) => {
+                write!(f, "master {master} of the Sentinels ")?;
+                list(endpoints, f)
+            }
+            Self::Cluster(hosts) => {
+                f.write_str("the cluster of ")?;
+                list(hosts, f)
+            }
+        }
+    }
+}
+
+fn list(hosts: &[Host], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (at, host) in hosts.iter().enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        write!(f, "{separator}{host}")?;
+    }
+    Ok(())
+}
+
+/// What a workload wants to know of an endpoint.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Interest {
+    /// Locks by name, in this order, possibly with repetitions.
+    pub locks: Vec<Arc<Probe>>,
+    /// Places where locks turn up, in this order.
+    pub places: Vec<Arc<Discovery>>,
 }
 
 /// Settings of all observers.
@@ -102,7 +215,7 @@ pub struct Observers {
 #[derive(Default)]
 struct Registry {
     endpoints: HashMap<Arc<EndpointId>, Registered>,
-    interests: HashMap<Arc<WorkloadKey>, Interest>,
+    interests: HashMap<Arc<WorkloadKey>, Interested>,
     /// The supervisors: dropped, and thereby ended, with this.
     tasks: JoinSet<()>,
 }
@@ -112,10 +225,9 @@ struct Registered {
     task: AbortHandle,
 }
 
-struct Interest {
-    id: Arc<EndpointId>,
-    /// As asked for: in this order, possibly with repetitions.
-    keys: Vec<Key>,
+struct Interested {
+    endpoints: Vec<Arc<EndpointId>>,
+    interest: Interest,
 }
 
 /// What two workloads must have in common to share a connection: a target with the namespace left out where it
@@ -142,35 +254,53 @@ impl Observers {
         (observers, Changes::new(changes))
     }
 
-    /// Says what is known now of these keys at that endpoint, and goes on observing them, and them alone, on behalf
-    /// of `who`. Never waits for Redis: a key that is new, or whose endpoint is, is `Unknown`, and `who` comes up in
-    /// [`Changes`] once it isn't.
+    /// Says what is known now of these locks at each of these targets, in that order, and goes on observing them, and
+    /// them alone, on behalf of `who`. Never waits for Redis: a lock that is new, or whose endpoint is, is `Unknown`, and
+    /// `who` comes up in [`Changes`] once it isn't.
     ///
     /// To be called from within a tokio runtime, on which the endpoints live.
-    pub fn observe(&self, who: &WorkloadKey, target: Target, keys: Vec<Key>) -> Observation {
-        let id = self.endpoint_id(target);
+    pub fn observe(&self, who: &WorkloadKey, targets: Vec<Target>, interest: Interest) -> Vec<Observation> {
+        let ids: Vec<_> = targets
+            .into_iter()
+            .map(|target| self.endpoint_id(target))
+            .collect();
         let mut registry = lock(&self.registry);
-        if registry
-            .interests
-            .get(who)
-            .is_some_and(|interest| *interest.id != id)
-        {
-            registry.release(who);
-        }
-        let (id, endpoint) = self.endpoint(&mut registry, id);
+        let endpoints: Vec<_> = ids
+            .into_iter()
+            .map(|id| self.endpoint(&mut registry, id))
+            .collect();
         let who = match registry.interests.get_key_value(who) {
             Some((who, _)) => Arc::clone(who),
             None => Arc::new(who.clone()),
         };
-        let interest = registry
-            .interests
-            .entry(Arc::clone(&who))
-            .or_insert(Interest { id, keys: Vec::new() });
-        if interest.keys != keys || keys.is_empty() {
-            endpoint.change_interest(&who, &interest.keys, &keys, clock::mono());
-            interest.keys = keys;
+        let known = registry.interests.remove(&who);
+        let now = clock::mono();
+        let nothing = Interest::default();
+        for (id, endpoint) in &endpoints {
+            let before = known
+                .as_ref()
+                .filter(|known| known.endpoints.contains(id))
+                .map(|known| &known.interest);
+            if before != Some(&interest) {
+                endpoint.change_interest(&who, before.unwrap_or(&nothing), &interest, now);
+            }
         }
-        endpoint.observation(&interest.keys, clock::mono())
+        let new: Vec<_> = endpoints.iter().map(|(id, _)| Arc::clone(id)).collect();
+        if let Some(known) = known {
+            for old in known.endpoints.iter().filter(|old| !new.contains(old)) {
+                registry.leave(&who, old, &known.interest);
+            }
+        }
+        let seen = endpoints
+            .iter()
+            .map(|(_, endpoint)| endpoint.observation(&interest, now))
+            .collect();
+        let interested = Interested {
+            endpoints: new,
+            interest,
+        };
+        registry.interests.insert(who, interested);
+        seen
     }
 
     /// Forgets a workload. An endpoint that nobody needs any longer is disconnected.
@@ -179,8 +309,12 @@ impl Observers {
     }
 
     fn endpoint_id(&self, mut target: Target) -> EndpointId {
-        target.host.make_ascii_lowercase();
-        let scope = topology::scope(&target.host, &target.namespace, &self.cluster_domain).map(str::to_owned);
+        for host in target.servers.hosts_mut() {
+            host.name.make_ascii_lowercase();
+        }
+        let relative =
+            |host: &Host| topology::scope(&host.name, &target.namespace, &self.cluster_domain).is_some();
+        let scope = (target.servers.hosts().iter().any(relative)).then(|| target.namespace.clone());
         target.namespace = scope.clone().unwrap_or_default();
         EndpointId { scope, target }
     }
@@ -214,15 +348,22 @@ impl Observers {
 
 impl Registry {
     fn release(&mut self, who: &WorkloadKey) {
-        let Some((who, interest)) = self.interests.remove_entry(who) else {
+        let Some((who, interested)) = self.interests.remove_entry(who) else {
             return;
         };
-        let Some(registered) = self.endpoints.get(&interest.id) else {
+        for id in &interested.endpoints {
+            self.leave(&who, id, &interested.interest);
+        }
+    }
+
+    /// Ends a workload's interest in an endpoint, and the endpoint if it was the last one.
+    fn leave(&mut self, who: &WorkloadKey, id: &Arc<EndpointId>, interest: &Interest) {
+        let Some(registered) = self.endpoints.get(id) else {
             return;
         };
-        if registered.endpoint.forget_workload(&who, &interest.keys) {
+        if registered.endpoint.forget_workload(who, interest) {
             registered.task.abort();
-            self.endpoints.remove(&interest.id);
+            self.endpoints.remove(id);
         }
     }
 }
@@ -233,7 +374,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What is in `new` and not in `old`, and the reverse, each once.
-fn difference<'a>(old: &'a [Key], new: &'a [Key]) -> (HashSet<&'a Key>, HashSet<&'a Key>) {
+fn difference<'a, T: Eq + Hash>(old: &'a [T], new: &'a [T]) -> (HashSet<&'a T>, HashSet<&'a T>) {
     let (old, new): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
     (
         new.difference(&old).copied().collect(),

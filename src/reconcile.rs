@@ -36,7 +36,7 @@ use crate::{
         status::announce,
         workload::{Workload, parse},
     },
-    observer::{Observers, WorkloadKey},
+    observer::{Interest, Observers, Servers, WorkloadKey},
     retry::{Backoff, draw},
 };
 
@@ -346,16 +346,18 @@ impl Pass<'_> {
                 });
             }
         };
-        let keys = workload
-            .locks
-            .iter()
-            .flat_map(|set| &set.locks)
-            .map(|lock| lock.key.as_bytes().into())
-            .collect();
+        let interest = Interest {
+            locks: workload.probes().cloned().collect(),
+            places: workload.places().cloned().collect(),
+        };
         let identity = self.context.hasher.hash_one(&target);
         let place = credentials::place(store, Some(&target));
-        let port = Some(target.port);
-        let observation = self.context.observers.observe(&self.key, target, keys);
+        let port = match &target.servers {
+            Servers::One(host) => Some(host.port),
+            Servers::Sentinel(_) | Servers::Cluster(_) => None,
+        };
+        let mut observations = self.context.observers.observe(&self.key, vec![target], interest);
+        let observation = observations.pop()?;
         self.entry.credentials.judge(&observation.link);
         Some(StoreView {
             place,

@@ -392,8 +392,6 @@ fn fields_that_are_mentioned_exist() {
 
 /// A field of the README's table, and a spec and a lock set that use it.
 fn not_supported() -> Vec<(&'static str, Value, Value)> {
-    let custom = |holder: &Value| json!({ "dialect": "Custom", "holder": holder });
-    let pattern = "(?<owner>.+)";
     let endpoints = json!({ "endpoints": ["a:1", "b:1", "c:1"] });
     let redis = |field: &str, value: Value| {
         let mut redis = json!({});
@@ -419,33 +417,11 @@ fn not_supported() -> Vec<(&'static str, Value, Value)> {
         ),
         ("spec.redis.cluster", redis("cluster", endpoints.clone()), none()),
         ("spec.redis.quorum", redis("quorum", endpoints), none()),
-        ("spec.locks[].dialect", none(), json!({ "dialect": "Redlock" })),
-        ("spec.locks[].discover", none(), json!({ "discover": true })),
         ("spec.locks[].maxHold", none(), json!({ "maxHold": "1h" })),
         (
             "spec.locks[].every",
             none(),
             json!({ "hold": "Intermittent", "every": "1h" }),
-        ),
-        (
-            "spec.locks[].holder.source.type",
-            none(),
-            custom(&json!({ "pattern": pattern, "source": { "type": "HashField" } })),
-        ),
-        (
-            "spec.locks[].holder.pattern",
-            none(),
-            custom(&json!({ "pattern": "(?<holder>.+)" })),
-        ),
-        (
-            "spec.locks[].holder.matches.type",
-            none(),
-            custom(&json!({ "pattern": pattern, "matches": { "type": "PodIP" } })),
-        ),
-        (
-            "spec.locks[].holder.registry",
-            none(),
-            custom(&json!({ "registry": { "key": "pods:{holder}" } })),
         ),
     ]
 }
@@ -543,7 +519,7 @@ fn manifests_can_be_used_as_they_are() {
     faults(|_, text| manifest_faults(text));
     for (from, to) in [
         ("dialect: Rigatoni", "dialect: Pasta"),
-        ("dialect: Rigatoni", "dialect: Redlock"),
+        ("dialect: Rigatoni", "dialect: Redlok"),
         ("      names:", "      name:"),
         ("redis:\n    url:", "redis:\n    uri:"),
         ("  template:", "template:"),

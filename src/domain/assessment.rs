@@ -2,6 +2,7 @@
 //!
 //! In: the workload, what was observed of its keys, its memory. Out: an [`Assessment`]; memory is moved forward.
 
+mod discovered;
 mod ends;
 mod lock;
 
@@ -92,7 +93,9 @@ pub fn assess(
         assessment.recheck_at = recheck.0;
         return assessment;
     };
-    memory.forget_undeclared(workload);
+    let found = discovered::found(workload, observation);
+    let names = found.iter().flatten();
+    memory.forget_undeclared(workload, &names.map(|found| found.id.clone()).collect());
     let cursor = advance_cursor(memory, store.identity, observation);
     let mut keys = observation.keys.iter();
     let mut losses = Vec::new();
@@ -108,6 +111,7 @@ pub fn assess(
                 now,
                 memory,
                 id: (set.name.clone(), lock.name.clone()),
+                declared: true,
             };
             view.learn_ttl(snapshot);
             losses.extend(view.take_ends(snapshot, cursor));
@@ -115,14 +119,31 @@ pub fn assess(
             assessment.locks.push(judged);
             assessment.findings.extend(finding);
         }
+        for found in found.get(index).into_iter().flatten() {
+            let mut view = LockView {
+                workload,
+                set,
+                lock: &found.lock,
+                mode,
+                now,
+                memory,
+                id: found.id.clone(),
+                declared: false,
+            };
+            let (lost, judged) = view.judge_found(index, &found.snapshot, cursor, rollout, &mut recheck);
+            losses.extend(lost);
+            if let Some((judged, finding)) = judged {
+                assessment.locks.push(judged);
+                assessment.findings.extend(finding);
+            }
+        }
         if let Some(settings) = &set.balance {
             let ttl = memory.ttl(set);
-            let judged = &assessment.locks[first..];
             assessment.balance.push(balance::judge(
                 set,
                 settings,
                 ttl,
-                judged,
+                &assessment.locks[first..],
                 rollout,
                 memory,
                 now,
@@ -199,9 +220,11 @@ fn plain_version(version: &str) -> Option<String> {
 
 /// Moves the cursor over all ends that are there, and says from which number on they are new.
 fn advance_cursor(memory: &mut Memory, identity: u64, observation: &Observation) -> u64 {
+    let found = observation.discovered.iter().flat_map(|found| &found.keys);
     let last = observation
         .keys
         .iter()
+        .chain(found)
         .flat_map(|key| &key.ends)
         .map(|end| end.seq)
         .max()

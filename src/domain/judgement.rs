@@ -37,6 +37,8 @@ pub enum Sight {
 pub struct Judged {
     /// Index of its set in the workload.
     pub set: usize,
+    /// Whether somebody must hold it at all times.
+    pub continuous: bool,
     /// Its name.
     pub name: String,
     /// Its state.

@@ -3,9 +3,12 @@
 //! Monotonic times are [`Mono`], durations since an arbitrary start of this process; they never leave it.
 
 pub mod dialect;
+pub mod probe;
 pub mod table;
 
 use std::{sync::Arc, time::Duration};
+
+use self::probe::Probe;
 
 /// A moment on the local monotonic clock: time since the process started.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -33,33 +36,99 @@ pub type Key = Arc<[u8]>;
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct HolderValue(pub Arc<[u8]>);
 
+impl From<Arc<[u8]>> for HolderValue {
+    fn from(value: Arc<[u8]>) -> Self {
+        Self(value)
+    }
+}
+
 impl std::fmt::Debug for HolderValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "HolderValue({} bytes)", self.0.len())
     }
 }
 
-/// What a complete answer says about a key.
+/// What a lock says of its holder: the text that a dialect's pattern reads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Text {
+    /// This, at most 4 KiB of it.
+    One(HolderValue),
+    /// What should be there is not: a JSON value without the string that is pointed to.
+    Missing,
+    /// Several hold it at once, as the readers of a read-write lock do.
+    Several,
+}
+
+/// What a complete answer says about a lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answer {
-    /// The key does not exist.
+    /// Nobody holds it.
     Absent,
-    /// The key has this value and expires in so much, or never.
+    /// Somebody holds it, and it expires in so much, or never.
     Present {
-        /// Raw value, at most 4 KiB of it.
+        /// What tells this holder from the next one.
         value: HolderValue,
-        /// PTTL; `None` is PTTL −1.
+        /// What the dialect's pattern reads.
+        text: Text,
+        /// What stands beside the lock about its owner, where the probe asks for that; `None`: nothing.
+        beside: Option<HolderValue>,
+        /// Time until it expires (PTTL, or the member's score); `None` is never.
         expires_in: Option<Duration>,
     },
     /// The key has a type in which this dialect keeps no locks.
     WrongType,
 }
 
+impl Answer {
+    /// A lock whose whole string value is its holder.
+    #[must_use]
+    pub fn held(value: &[u8], expires_in: Option<Duration>) -> Self {
+        let value = HolderValue(value.into());
+        Self::Present {
+            text: Text::One(value.clone()),
+            value,
+            beside: None,
+            expires_in,
+        }
+    }
+}
+
+/// What happened to a server that bears on how holds ended there.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each can happen beside the others")]
+pub struct Evidence {
+    /// Another server, or another role or history of it, answers: run id, replication id or role changed.
+    pub failover: bool,
+    /// Everything was flushed.
+    pub flushed: bool,
+    /// Its clock ran more than 1 s ahead of ours.
+    pub clock_jump: bool,
+    /// It evicted keys.
+    pub evicted: bool,
+}
+
+impl Evidence {
+    /// Both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            failover: self.failover || other.failover,
+            flushed: self.flushed || other.flushed,
+            clock_jump: self.clock_jump || other.clock_jump,
+            evicted: self.evicted || other.evicted,
+        }
+    }
+}
+
 /// One holder value at one lock, from the first answer that shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hold {
-    /// Who holds.
+    /// Who holds: what tells this hold from the next one.
     pub value: HolderValue,
+    /// What the last answer says of the holder, for the dialect's pattern.
+    pub text: Text,
+    /// What stood last beside the lock about its owner, where the dialect looks for that.
+    pub beside: Option<HolderValue>,
     /// Receipt of the first answer that shows it.
     pub first_seen: Mono,
     /// Whether a complete answer before `first_seen`, with nothing unwatched between, showed another state:
@@ -97,6 +166,8 @@ pub struct End {
     pub watched: bool,
     /// Whether the holder shortened its TTL: an answer with an earlier deadline than the one before.
     pub shortened: bool,
+    /// What happened to the server between the last answer that shows the hold and the first that does not.
+    pub evidence: Evidence,
 }
 
 /// What is known of one key now.
@@ -118,11 +189,11 @@ pub enum KeyState {
     },
 }
 
-/// What an endpoint knows of one key: its state and the ends of its last holds, oldest first (bounded).
+/// What an endpoint knows of one lock: its state and the ends of its last holds, oldest first (bounded).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeySnapshot {
-    /// The key.
-    pub key: Key,
+    /// The lock.
+    pub probe: Arc<Probe>,
     /// Its state.
     pub state: KeyState,
     /// Ends of its holds, oldest first, at most [`table::ENDS_PER_KEY`].
@@ -193,6 +264,20 @@ pub struct Observation {
     pub at: Mono,
     /// The connection.
     pub link: Link,
-    /// The keys asked for, in that order.
+    /// Why, and since when, some of the locks are not seen although the link is up: their part of a cluster is not
+    /// there. They are [`KeyState::Unknown`].
+    pub hidden: Option<(Trouble, Mono)>,
+    /// The locks asked for, in that order.
     pub keys: Vec<KeySnapshot>,
+    /// What turned up in each place that was asked to be looked at, in that order.
+    pub discovered: Vec<Discovered>,
+}
+
+/// What turned up in one place.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Discovered {
+    /// The locks, in the order of their keys.
+    pub keys: Vec<KeySnapshot>,
+    /// Whether there are more than are kept an eye on.
+    pub more: bool,
 }

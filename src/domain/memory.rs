@@ -215,12 +215,20 @@ pub struct LastEnd {
 /// Why a hold ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Cause {
+    /// Another server, or another history of the data, answers, and it wasn't there.
+    StoreFailover,
+    /// Everything was flushed.
+    Flushed,
+    /// The server's clock ran ahead.
+    ClockJump,
     /// Nobody watched throughout.
     Unexplained,
     /// It ran out, its owner gone.
     HolderGone,
     /// It ran out, its owner alive.
     Expired,
+    /// It went before it ran out while the server evicted keys.
+    Evicted,
     /// Given up before it ran out.
     Released,
 }
@@ -230,6 +238,10 @@ impl Cause {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::StoreFailover => "StoreFailover",
+            Self::Flushed => "Flushed",
+            Self::ClockJump => "ClockJump",
+            Self::Evicted => "Evicted",
             Self::Unexplained => "Unexplained",
             Self::HolderGone => "HolderGone",
             Self::Expired => "Expired",
@@ -237,11 +249,30 @@ impl Cause {
         }
     }
 
+    /// Whether the hold lasted until it ran out: gaps count from then, else from when it ended.
+    #[must_use]
+    pub fn ran_out(self) -> bool {
+        match self {
+            Self::HolderGone | Self::Expired => true,
+            Self::Unexplained
+            | Self::Released
+            | Self::StoreFailover
+            | Self::Flushed
+            | Self::ClockJump
+            | Self::Evicted => false,
+        }
+    }
+
     /// Whether it counts as a loss.
     #[must_use]
     pub fn is_loss(self) -> bool {
         match self {
-            Self::HolderGone | Self::Expired => true,
+            Self::HolderGone
+            | Self::Expired
+            | Self::StoreFailover
+            | Self::Flushed
+            | Self::ClockJump
+            | Self::Evicted => true,
             Self::Unexplained | Self::Released => false,
         }
     }
@@ -395,8 +426,8 @@ impl Memory {
         });
     }
 
-    /// Forgets what is no longer declared.
-    pub fn forget_undeclared(&mut self, workload: &Workload) {
+    /// Forgets what is neither declared nor among the locks that turned up.
+    pub fn forget_undeclared(&mut self, workload: &Workload, found: &BTreeSet<LockId>) {
         let locks: BTreeSet<(&str, &str)> = workload
             .locks
             .iter()
@@ -406,7 +437,8 @@ impl Memory {
                     .map(|lock| (set.name.as_str(), lock.name.as_str()))
             })
             .collect();
-        self.locks.retain(|(set, lock), _| locks.contains(&(set, lock)));
+        self.locks
+            .retain(|id, _| locks.contains(&(&id.0, &id.1)) || found.contains(id));
         let declared = |name: &String| workload.locks.iter().any(|set| set.name == *name);
         self.balance.retain(|set, _| declared(set));
         self.last_loss.retain(|set, _| declared(set));

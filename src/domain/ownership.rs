@@ -1,6 +1,10 @@
 //! Pods as the verdict sees them, and from an owner's name to a pod. Pure.
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use jiff::Timestamp;
+
+use super::locks::dialect::OwnerMatch;
 
 /// A pod, reduced to what a verdict needs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -23,6 +27,12 @@ pub struct PodView {
     pub reason: Option<String>,
     /// The scheduler's words if it can't be placed.
     pub unschedulable: Option<String>,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`, those that are short enough to be an owner's.
+    pub annotations: BTreeMap<String, String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A container of a pod.
@@ -68,6 +78,20 @@ impl PodView {
         match name {
             Some(name) => self.all_containers().find(|container| container.name == name),
             None => self.containers.first(),
+        }
+    }
+
+    /// Whether an owner that is matched in this way is this pod.
+    #[must_use]
+    pub fn is(&self, matches: &OwnerMatch, owner: &str) -> bool {
+        match matches {
+            OwnerMatch::PodName => self.name == owner,
+            OwnerMatch::PodUid => self.uid == owner,
+            OwnerMatch::PodIp => owner
+                .parse()
+                .is_ok_and(|address| self.addresses.contains(&address)),
+            OwnerMatch::Label(key) => self.labels.get(key).is_some_and(|value| value == owner),
+            OwnerMatch::Annotation(key) => self.annotations.get(key).is_some_and(|value| value == owner),
         }
     }
 

@@ -8,6 +8,7 @@ mod stories;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,7 +20,11 @@ use super::{
     assessment::StoreView,
     children::{self, Children, Failure, FailureKind, Live, LiveChildren, Outcome},
     decide,
-    locks::{Answer, HolderValue, Key, Link, Mode, Mono, Observation, Trouble, table::Event, table::Table},
+    locks::{
+        Answer, Link, Mode, Mono, Observation, Trouble,
+        probe::Probe,
+        table::{Event, ONLY, Table},
+    },
     memory::{Announcement, Memory},
     neighbours::Neighbours,
     ownership::{ContainerEnd, ContainerView, PodView},
@@ -71,10 +76,10 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(status: &CoordinatedWorkloadStatus, keys: &[Key], now: Mono) -> Self {
+    fn new(status: &CoordinatedWorkloadStatus, keys: &[Arc<Probe>], now: Mono) -> Self {
         let mut table = Table::default();
         for key in keys {
-            table.watch(key, now);
+            table.watch(key, ONLY, now);
         }
         Self {
             table,
@@ -89,7 +94,7 @@ impl Operator {
         }
     }
 
-    fn observe(&self, keys: &[Key], now: Mono) -> StoreView {
+    fn observe(&self, keys: &[Arc<Probe>], now: Mono) -> StoreView {
         StoreView {
             place: "redis:6379, database 0".into(),
             port: Some(6379),
@@ -97,6 +102,8 @@ impl Operator {
             seen: Ok(Observation {
                 at: now,
                 link: self.link.clone(),
+                hidden: None,
+                discovered: vec![],
                 keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
             }),
         }
@@ -209,11 +216,11 @@ impl World {
         locks.map(|lock| lock.name.clone()).collect()
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<Arc<Probe>> {
         let workload = self.workload();
         let sets = workload.iter().flat_map(|workload| &workload.locks);
         sets.flat_map(|set| &set.locks)
-            .map(|lock| lock.key.as_bytes().into())
+            .map(|lock| Arc::clone(&lock.probe))
             .collect()
     }
 
@@ -227,7 +234,7 @@ impl World {
                 self.operator.table.forget(key);
             }
             for key in &new {
-                self.operator.table.watch(key, self.now);
+                self.operator.table.watch(key, ONLY, self.now);
             }
         }
     }
@@ -318,7 +325,7 @@ impl World {
         self.server = None;
         self.blind.push((self.wall(), None));
         let since = self.now;
-        self.operator.table.apply(Event::Doubt, since);
+        self.operator.table.apply(Event::Doubt(ONLY), since);
         self.operator.mode = None;
         let trouble = Trouble::Unreachable;
         self.operator.link = match &self.operator.link {
@@ -498,26 +505,25 @@ impl World {
         let Some(mode) = server else { return };
         if operator.mode != Some(mode) {
             operator.mode = Some(mode);
-            operator.table.apply(Event::Up(mode), now);
+            operator.table.apply(Event::Up(ONLY, mode), now);
         }
         loop {
-            let due = operator.table.due(now, 10_000);
+            let due = operator.table.due(ONLY, now, 10_000);
             if due.is_empty() {
                 break;
             }
             for key in due {
-                let stored = data.get(std::str::from_utf8(&key).unwrap());
+                let stored = data.get(std::str::from_utf8(&key.key).unwrap());
                 let answer = match stored.filter(|stored| stored.expires.is_none_or(|at| at > now)) {
                     None => Answer::Absent,
-                    Some(stored) => Answer::Present {
-                        value: HolderValue(stored.value.as_bytes().into()),
-                        expires_in: stored.expires.map(|at| at.since(now)),
-                    },
+                    Some(stored) => {
+                        Answer::held(stored.value.as_bytes(), stored.expires.map(|at| at.since(now)))
+                    }
                 };
                 operator.table.apply(Event::Answered(&key, answer), now);
             }
         }
-        if operator.table.is_complete() && !matches!(operator.link, Link::Up { .. }) {
+        if operator.table.is_complete(ONLY) && !matches!(operator.link, Link::Up { .. }) {
             operator.link = Link::Up {
                 since: now,
                 mode,
@@ -544,7 +550,7 @@ impl World {
             let due = self.look();
             let renewals = self.data.values().filter_map(|stored| stored.renewed_next).min();
             let next = [
-                self.operator.table.next_deadline(),
+                self.operator.table.next_deadline(ONLY),
                 self.operator.recheck,
                 renewals,
                 due,

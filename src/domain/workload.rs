@@ -7,13 +7,16 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
 pub use parse::parse;
 
-use super::locks::dialect::Pattern;
+use super::locks::{
+    dialect::Scheme,
+    probe::{Discovery, Probe},
+};
 use crate::api::spec::{ConflictPolicy, Dialect, ForeignHolders, Hold, KeySelector, Readiness, Verbatim};
 
 /// Why a resource is no valid workload, or what of a valid one this version can't do.
@@ -73,6 +76,28 @@ pub struct Workload {
     pub suspend: bool,
     /// What to do with foreign objects.
     pub conflict_policy: ConflictPolicy,
+}
+
+impl Workload {
+    /// Every declared lock, in the order of the spec.
+    pub fn probes(&self) -> impl Iterator<Item = &Arc<Probe>> {
+        self.locks
+            .iter()
+            .flat_map(|set| set.locks.iter().map(|lock| &lock.probe))
+    }
+
+    /// Every place where locks turn up, in the order of the spec.
+    pub fn places(&self) -> impl Iterator<Item = &Arc<Discovery>> {
+        self.locks.iter().flat_map(LockSet::places)
+    }
+}
+
+impl LockSet {
+    /// Every place where locks of this set turn up: its queues, then wherever it discovers them.
+    pub fn places(&self) -> impl Iterator<Item = &Arc<Discovery>> {
+        let queues = self.queues.iter().map(|queue| &queue.jobs);
+        queues.chain(&self.discover)
+    }
 }
 
 /// Who decides on the Deployment's replicas.
@@ -209,12 +234,16 @@ pub struct LockSet {
     pub hold: Hold,
     /// The lock library.
     pub dialect: Dialect,
-    /// Compiled pattern of holder values.
-    pub pattern: Pattern,
+    /// How its locks are read, and how their holders are told.
+    pub scheme: Scheme,
     /// Container whose restarts count; `None`: the first.
     pub container: Option<String>,
     /// Declared locks, in the order of the spec.
     pub locks: Vec<Lock>,
+    /// Declared queues, whose job locks come and go.
+    pub queues: Vec<Queue>,
+    /// Where locks turn up that are not declared.
+    pub discover: Option<Arc<Discovery>>,
     /// Lifetime of a lock: given or the dialect's; `None`: learned (largest PTTL seen; 30 s until then).
     pub ttl: Option<Duration>,
     /// Renewal: given or the dialect's; `None`: the set does not renew.
@@ -240,6 +269,17 @@ pub struct Lock {
     pub name: String,
     /// Full key in Redis: prefix + name + suffix.
     pub key: String,
+    /// How it is read.
+    pub probe: Arc<Probe>,
+}
+
+/// A declared queue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Queue {
+    /// As declared.
+    pub name: String,
+    /// Where its job locks are.
+    pub jobs: Arc<Discovery>,
 }
 
 /// Timings that the spec left out.

@@ -1,11 +1,18 @@
 //! For whom something changed: a queue without repetitions, so that the slowest reader costs one entry per workload.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
 use super::{WorkloadKey, lock};
+use crate::clock;
+use crate::domain::locks::Mono;
+
+/// How long changes of locks that turned up are gathered before their workload is told.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Workloads for which something changed that can change a verdict: a lock was taken, given up or lost, a hold turned
 /// out to have no expiry, a connection came or went. A plain renewal is no change. Coalesced: a workload is in it at
@@ -23,10 +30,16 @@ impl Changes {
     /// The next workload; waits for one. Cancel-safe: nothing is lost when the future is dropped.
     pub async fn recv(&mut self) -> WorkloadKey {
         loop {
+            let next = self.pending.ripen();
             if let Some(who) = self.pending.pop() {
                 return WorkloadKey::clone(&who);
             }
-            self.pending.notify.notified().await;
+            match next {
+                Some(next) => {
+                    let _ = timeout_at(clock::instant(next), self.pending.notify.notified()).await;
+                }
+                None => self.pending.notify.notified().await,
+            }
         }
     }
 }
@@ -42,6 +55,8 @@ pub(super) struct Pending {
 struct Queue {
     order: VecDeque<Arc<WorkloadKey>>,
     members: HashSet<Arc<WorkloadKey>>,
+    /// Those that are told at this moment.
+    later: HashMap<Arc<WorkloadKey>, Mono>,
 }
 
 impl Pending {
@@ -55,6 +70,42 @@ impl Pending {
         // Woken without the lock, so as not to wait for it at once.
         drop(queue);
         self.notify.notify_one();
+    }
+
+    /// Locks that turn up come and go all day: their changes are told together, at a pace.
+    pub(super) fn push_later<'a>(&self, workloads: impl IntoIterator<Item = &'a Arc<WorkloadKey>>) {
+        let mut queue = lock(&self.queue);
+        let due = clock::mono() + PACE;
+        let mut added = false;
+        for who in workloads {
+            if !queue.members.contains(who) && !queue.later.contains_key(who) {
+                queue.later.insert(Arc::clone(who), due);
+                added = true;
+            }
+        }
+        drop(queue);
+        if added {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Moves those whose time has come into the queue; when the next one's comes.
+    fn ripen(&self) -> Option<Mono> {
+        let now = clock::mono();
+        let mut queue = lock(&self.queue);
+        let ripe: Vec<_> = queue
+            .later
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(who, _)| Arc::clone(who))
+            .collect();
+        for who in ripe {
+            queue.later.remove(&who);
+            if queue.members.insert(Arc::clone(&who)) {
+                queue.order.push_back(who);
+            }
+        }
+        queue.later.values().min().copied()
     }
 
     fn pop(&self) -> Option<Arc<WorkloadKey>> {

@@ -1,40 +1,33 @@
-//! The supervisor of one endpoint: resolve, connect, verify, track, read everything, serve; on any doubt from the
+//! The supervisors of one endpoint: resolve, connect, verify, track, read everything, serve; on any doubt from the
 //! start. I/O.
 //!
-//! The redis crate's `ConnectionManager` is no help here: it connects again by itself and does not turn tracking on
-//! again, and nobody would notice.
+//! A single server has one supervisor, a cluster one for each master and one that keeps the map. The redis crate's
+//! `ConnectionManager` is no help here: it connects again by itself and does not turn tracking on again, and nobody
+//! would notice.
 
 mod board;
+mod cluster;
+mod places;
+mod scout;
+mod sentinel;
+mod session;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio::time::sleep;
 
 pub(super) use self::board::Endpoint;
+use self::session::Session;
 use super::topology::Topology;
-use super::wire::{Connection, Fault, Identity, Push, Reply};
+use super::wire::{Connection, Fault, Identity, Login};
+use super::{Host, Servers};
 use crate::clock;
-use crate::domain::locks::table::Event;
-use crate::domain::locks::{Key, Mode, Mono, Trouble};
+use crate::domain::locks::table::{Lane, ONLY};
+use crate::domain::locks::{Evidence, Mode, Trouble};
 use crate::retry::draw;
-
-/// PING and ROLE this often.
-const BEAT: Duration = Duration::from_secs(2);
-
-/// INFO with every so many beats: every 10 s.
-const BEATS_PER_INFO: u32 = 5;
-
-/// Keys per pipeline: about 40 kB of commands, a few milliseconds of the server's time.
-const BATCH: usize = 500;
-
-/// A key that is due for longer than this means that answers don't keep up, although they come.
-const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// First and longest wait between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -50,57 +43,92 @@ const UNANNOUNCED: u32 = 2;
 
 /// Observes an endpoint until the task is aborted.
 pub(super) async fn supervise(endpoint: Arc<Endpoint>, topology: Arc<Topology>) {
-    let mut supervisor = Supervisor {
-        endpoint,
-        topology,
-        spoke: None,
-        unannounced: 0,
+    // Neither ever ends.
+    let _: Infallible = match &endpoint.target().servers {
+        Servers::One(host) => {
+            let place = Whereabouts::At(host.clone());
+            Supervisor::new(Arc::clone(&endpoint), topology, ONLY, place)
+                .run()
+                .await
+        }
+        Servers::Sentinel(_) => {
+            let place = Whereabouts::BySentinels;
+            Supervisor::new(Arc::clone(&endpoint), topology, ONLY, place)
+                .run()
+                .await
+        }
+        Servers::Cluster(seeds) => cluster::supervise(Arc::clone(&endpoint), topology, seeds).await,
     };
-    let mut attempt = 0;
-    loop {
-        let started = clock::mono();
-        let trouble = supervisor.session().await;
-        let now = clock::mono();
-        supervisor.endpoint.lost(trouble, now);
-        attempt = if now.since(started) > GOOD_AFTER {
-            0
-        } else {
-            attempt + 1
-        };
-        sleep(backoff(attempt)).await;
-    }
 }
 
+/// How a server's address is found.
+enum Whereabouts {
+    At(Host),
+    BySentinels,
+}
+
+/// Keeps one server under observation.
 struct Supervisor {
     endpoint: Arc<Endpoint>,
     topology: Arc<Topology>,
+    lane: Lane,
+    place: Whereabouts,
     /// The address that is known to speak Redis. Of any other only "unreachable" is said, or a resource would be a
     /// port scanner.
     spoke: Option<SocketAddr>,
     /// How often changes were not announced by a server that had agreed to.
     unannounced: u32,
-}
-
-/// What was asked, with the answer.
-enum Outcome {
-    Read(Vec<Key>, Result<Vec<Reply>, Fault>),
-    Beat(Result<(), Fault>),
-    Identity(Result<Identity, Fault>),
+    /// Who answered last.
+    known: Option<Identity>,
 }
 
 impl Supervisor {
+    fn new(endpoint: Arc<Endpoint>, topology: Arc<Topology>, lane: Lane, place: Whereabouts) -> Self {
+        Self {
+            endpoint,
+            topology,
+            lane,
+            place,
+            spoke: None,
+            unannounced: 0,
+            known: None,
+        }
+    }
+
+    async fn run(mut self) -> Infallible {
+        let mut attempt = 0;
+        loop {
+            let started = clock::mono();
+            let trouble = self.session().await;
+            let now = clock::mono();
+            self.endpoint.lost(self.lane, trouble, now);
+            attempt = if now.since(started) > GOOD_AFTER {
+                0
+            } else {
+                attempt + 1
+            };
+            sleep(backoff(attempt)).await;
+        }
+    }
+
     /// One connection from its making to its end; says what ended it.
     async fn session(&mut self) -> Trouble {
-        let addresses = match self.topology.resolve(self.endpoint.target()).await {
+        let target = self.endpoint.target();
+        let found = match &self.place {
+            Whereabouts::At(host) => self.topology.resolve(host, &target.namespace).await,
+            Whereabouts::BySentinels => sentinel::master(&self.topology, target).await,
+        };
+        let addresses = match found {
             Ok(addresses) => addresses,
             Err(trouble) => return trouble,
         };
         let mut trouble = Trouble::Unreachable;
         for address in addresses.into_iter().take(ADDRESSES) {
-            match Connection::open(address, self.endpoint.target()).await {
+            let opened = Connection::open(address, &Login::of(self.endpoint.target())).await;
+            match opened {
                 Ok(connection) => {
                     self.spoke = Some(address);
-                    let Err(fault) = self.use_connection(connection).await;
+                    let Err(fault) = self.use_connection(connection, address).await;
                     return self.shown(fault, address);
                 }
                 Err(fault) => trouble = self.shown(fault, address),
@@ -120,134 +148,32 @@ impl Supervisor {
         }
     }
 
-    async fn use_connection(&mut self, mut connection: Connection) -> Result<Infallible, Fault> {
+    async fn use_connection(
+        &mut self,
+        mut connection: Connection,
+        address: SocketAddr,
+    ) -> Result<Infallible, Fault> {
         let want = if self.unannounced < UNANNOUNCED {
             Mode::Tracking
         } else {
             Mode::Polling
         };
-        let (identity, mode) = connection.verify(want).await?;
+        let verified = connection.verify(want).await?;
+        let identity = verified.info.identity();
+        let now = clock::mono();
+        if self.known.as_ref().is_some_and(|known| *known != identity) {
+            let failover = Evidence {
+                failover: true,
+                ..Evidence::default()
+            };
+            self.endpoint.happened(self.lane, failover, now);
+        }
+        self.known = Some(identity);
         self.endpoint
-            .connected(mode, identity.version.clone(), clock::mono());
-        Session {
-            supervisor: self,
-            connection,
-            identity,
-            reading: false,
-        }
-        .serve()
-        .await
-    }
-}
-
-struct Session<'a> {
-    supervisor: &'a mut Supervisor,
-    connection: Connection,
-    identity: Identity,
-    /// One pipeline of reads at a time: what comes due meanwhile goes together into the next, so that a storm of
-    /// changes makes larger pipelines, not more of them.
-    reading: bool,
-}
-
-impl Session<'_> {
-    async fn serve(mut self) -> Result<Infallible, Fault> {
-        let endpoint = Arc::clone(&self.supervisor.endpoint);
-        let mut asked: FuturesUnordered<BoxFuture<'static, Outcome>> = FuturesUnordered::new();
-        let mut beat = interval_at(clock::instant(clock::mono() + BEAT), BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut beats: u32 = 0;
-        loop {
-            let mut wake = None;
-            if !self.reading {
-                let keys = endpoint.due(BATCH, clock::mono());
-                if keys.is_empty() {
-                    wake = endpoint.next_deadline();
-                } else {
-                    self.reading = true;
-                    let commands = self.connection.commands();
-                    asked.push(Box::pin(async move {
-                        let replies = commands.read(&keys).await;
-                        Outcome::Read(keys, replies)
-                    }));
-                }
-            }
-            tokio::select! {
-                Some((at, push)) = self.connection.pushes.recv() => {
-                    self.pushed(push, at)?;
-                    self.pushed_meanwhile()?;
-                }
-                Some(outcome) = asked.next() => {
-                    // What the server said before this answer is in the queue by now, and must be known first.
-                    self.pushed_meanwhile()?;
-                    self.answered(outcome, clock::mono())?;
-                }
-                () = sleep_until(clock::instant(wake.unwrap_or_default())), if wake.is_some() => {}
-                () = endpoint.interest_changed() => {}
-                _ = beat.tick() => {
-                    if endpoint.next_deadline().is_some_and(|due| clock::mono().since(due) > STALE_AFTER) {
-                        return Err(Fault { trouble: Trouble::Stale, spoke: true });
-                    }
-                    beats = beats.wrapping_add(1);
-                    let commands = self.connection.commands();
-                    asked.push(Box::pin(async move { Outcome::Beat(commands.beat().await) }));
-                    if beats.is_multiple_of(BEATS_PER_INFO) {
-                        let commands = self.connection.commands();
-                        asked.push(Box::pin(async move { Outcome::Identity(commands.identify().await) }));
-                    }
-                }
-            }
-        }
-    }
-
-    fn pushed_meanwhile(&mut self) -> Result<(), Fault> {
-        while let Ok((at, push)) = self.connection.pushes.try_recv() {
-            self.pushed(push, at)?;
-        }
-        Ok(())
-    }
-
-    fn pushed(&mut self, push: Push, at: Mono) -> Result<(), Fault> {
-        match push {
-            Push::Invalidated(keys) => {
-                self.supervisor.endpoint.invalidated(&keys, at);
-                Ok(())
-            }
-            Push::Flushed => {
-                self.supervisor.endpoint.flushed(at);
-                Ok(())
-            }
-            Push::Closed => Err(Fault {
-                trouble: Trouble::Unreachable,
-                spoke: true,
-            }),
-        }
-    }
-
-    fn answered(&mut self, outcome: Outcome, now: Mono) -> Result<(), Fault> {
-        match outcome {
-            Outcome::Beat(result) => result,
-            Outcome::Identity(identity) => {
-                if identity?.run_id == self.identity.run_id {
-                    Ok(())
-                } else {
-                    // Something between us and the servers has put another one in its place.
-                    Err(STALE)
-                }
-            }
-            Outcome::Read(keys, replies) => {
-                self.reading = false;
-                let events = keys.iter().zip(replies?).map(|(key, reply)| match reply {
-                    Reply::Complete(answer) => Event::Answered(key, answer),
-                    Reply::Refused(trouble) => Event::Refused(key, trouble),
-                });
-                if self.supervisor.endpoint.answered(events, now) {
-                    Ok(())
-                } else {
-                    self.supervisor.unannounced += 1;
-                    Err(STALE)
-                }
-            }
-        }
+            .connected(self.lane, verified.mode, verified.info.version(), now);
+        Session::new(self, connection, address, &verified, now)
+            .serve()
+            .await
     }
 }
 

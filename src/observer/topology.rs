@@ -10,7 +10,7 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use super::{Settings, Target};
+use super::{Host, Settings};
 use crate::domain::locks::Trouble;
 
 /// `ndots` of a pod with the default DNS policy: a name with fewer dots is first looked up in the search list.
@@ -80,18 +80,18 @@ impl Topology {
         }
     }
 
-    /// The allowed addresses of a target, at least one.
+    /// The allowed addresses of a host that a resource of this namespace names, at least one.
     ///
     /// # Errors
     /// [`Trouble::EndpointForbidden`] if the port or every address is refused, [`Trouble::DnsFailure`] if the name has
     /// no address or the server doesn't answer.
-    pub(super) async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Trouble> {
-        if !self.rules.port_allowed(target.port) {
+    pub(super) async fn resolve(&self, host: &Host, namespace: &str) -> Result<Vec<SocketAddr>, Trouble> {
+        if !self.rules.port_allowed(host.port) {
             return Err(Trouble::EndpointForbidden);
         }
-        let mut addresses = match literal(&target.host) {
+        let mut addresses = match literal(&host.name) {
             Some(address) => vec![address],
-            None => self.look_up(target).await?,
+            None => self.look_up(&host.name, namespace).await?,
         };
         addresses.retain(|address| self.rules.address_allowed(*address));
         if addresses.is_empty() {
@@ -99,13 +99,13 @@ impl Topology {
         }
         Ok(addresses
             .into_iter()
-            .map(|address| SocketAddr::new(address, target.port))
+            .map(|address| SocketAddr::new(address, host.port))
             .collect())
     }
 
-    async fn look_up(&self, target: &Target) -> Result<Vec<IpAddr>, Trouble> {
+    async fn look_up(&self, host: &str, namespace: &str) -> Result<Vec<IpAddr>, Trouble> {
         let resolver = self.resolver.as_ref().ok_or(Trouble::DnsFailure)?;
-        for name in candidates(&target.host, &target.namespace, &self.cluster_domain) {
+        for name in candidates(host, namespace, &self.cluster_domain) {
             match resolver.lookup_ip(name).await {
                 Ok(found) => {
                     let addresses: Vec<_> = found.iter().collect();

@@ -4,7 +4,10 @@
 //! The text of a Redis error is never kept: an old server answers a refused HELLO with its arguments, the password
 //! among them.
 
+mod info;
 mod metered;
+mod read;
+mod replies;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +16,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
-    RedisError, ServerError, Value,
+    RedisError, Value,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -21,18 +24,20 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::metered::{Allowance, Metered};
-use super::Target;
+use self::replies::{require_master, server_time, trouble, trouble_of};
+pub(super) use self::{
+    info::{Identity, Info},
+    read::{Cache, Redirect, Reply},
+};
+use super::{Secret, Target, slots::SlotRange};
 use crate::clock;
-use crate::domain::locks::{Answer, HolderValue, Key, Mode, Mono, Trouble};
+use crate::domain::locks::{Key, Mode, Mono, Trouble};
 
 /// Until a TCP connection stands, and again until the handshake is answered.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Until a pipeline is answered.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The last byte of a value that is read: 4 KiB. Whoever may write the key must not be able to fill our memory.
-const LAST_BYTE: usize = 4095;
 
 /// Something that the server said unasked.
 #[derive(Debug)]
@@ -41,24 +46,11 @@ pub(super) enum Push {
     Invalidated(Vec<Vec<u8>>),
     /// Everything changed: a flush, or a full resync of a replica.
     Flushed,
+    /// A message on a channel that was subscribed to.
+    #[expect(dead_code, reason = "to come")]
+    Published(Vec<u8>),
     /// The connection is gone.
     Closed,
-}
-
-/// Who answers: what must stay the same as long as a connection stands.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Identity {
-    /// `run_id` of INFO: another one is another process, with other data.
-    pub(super) run_id: String,
-    /// `redis_version` of INFO.
-    pub(super) version: Option<String>,
-}
-
-/// What a server says of one key.
-#[derive(Debug)]
-pub(super) enum Reply {
-    Complete(Answer),
-    Refused(Trouble),
 }
 
 /// Why a connection could not be made or can't be used any longer.
@@ -89,9 +81,9 @@ pub(super) struct Commands {
 
 impl Connection {
     /// Connects to exactly this address, authenticates and selects the database.
-    pub(super) async fn open(address: SocketAddr, target: &Target) -> Result<Self, Fault> {
-        match Self::open_with(address, target, ProtocolVersion::RESP3).await {
-            Err(error) if lacks_resp3(&error) => Self::open_with(address, target, ProtocolVersion::RESP2)
+    pub(super) async fn open(address: SocketAddr, login: &Login<'_>) -> Result<Self, Fault> {
+        match Self::open_with(address, login, ProtocolVersion::RESP3).await {
+            Err(error) if lacks_resp3(&error) => Self::open_with(address, login, ProtocolVersion::RESP2)
                 .await
                 .map_err(|error| fault(&error)),
             other => other.map_err(|error| fault(&error)),
@@ -100,7 +92,7 @@ impl Connection {
 
     async fn open_with(
         address: SocketAddr,
-        target: &Target,
+        login: &Login<'_>,
         protocol: ProtocolVersion,
     ) -> Result<Self, RedisError> {
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
@@ -116,7 +108,7 @@ impl Connection {
                 None => Ok(()),
             });
         }
-        let credentials = credentials(target, protocol);
+        let credentials = credentials(login, protocol);
         let allowance = Allowance::new();
         let stream = Metered::new(stream, allowance.clone());
         let handshake = MultiplexedConnection::new_with_config(&credentials, stream, config);
@@ -139,55 +131,72 @@ impl Connection {
     }
 
     /// Checks that this is a master and asks it to announce changes of what is read from now on.
-    pub(super) async fn verify(&mut self, want: Mode) -> Result<(Identity, Mode), Fault> {
+    pub(super) async fn verify(&mut self, want: Mode) -> Result<Verified, Fault> {
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("ROLE").cmd("INFO").arg("server");
+        pipeline.cmd("ROLE").cmd("INFO").cmd("TIME");
         let track = self.resp3 && want == Mode::Tracking;
         if track {
             pipeline.cmd("CLIENT").arg("TRACKING").arg("ON");
         }
         let mut replies = self.commands.send(&pipeline).await?.into_iter();
         require_master(replies.next())?;
-        let identity = identity(replies.next())?;
+        let info = Info::of(replies.next())?;
+        let time = replies.next().as_ref().and_then(server_time);
         // Refused by an ACL, or unknown: changes are then found by asking.
         let tracks = track && matches!(replies.next(), Some(Value::Okay));
-        Ok((identity, if tracks { Mode::Tracking } else { Mode::Polling }))
+        Ok(Verified {
+            info,
+            time,
+            mode: if tracks { Mode::Tracking } else { Mode::Polling },
+        })
+    }
+
+    /// Asks the server to announce every change under these prefixes; whether it does.
+    pub(super) async fn broadcast(&self, prefixes: &[Vec<u8>]) -> Result<bool, Fault> {
+        if !self.resp3 {
+            return Ok(false);
+        }
+        let mut pipeline = Pipeline::new();
+        let command = pipeline.cmd("CLIENT").arg("TRACKING").arg("ON").arg("BCAST");
+        for prefix in prefixes {
+            command.arg("PREFIX").arg(prefix);
+        }
+        let replies = self.commands.send(&pipeline).await?;
+        Ok(matches!(replies.first(), Some(Value::Okay)))
     }
 }
 
-impl Commands {
-    /// Reads keys, in that order.
-    ///
-    /// GETRANGE rather than GET because it bounds what is sent; both delete an expired key on access and both arm
-    /// tracking, for missing keys too. It answers an empty string for a missing key: PTTL −2 tells.
-    pub(super) async fn read(&self, keys: &[Key]) -> Result<Vec<Reply>, Fault> {
-        let mut pipeline = Pipeline::with_capacity(2 * keys.len());
-        for key in keys {
-            pipeline
-                .cmd("GETRANGE")
-                .arg(&key[..])
-                .arg(0)
-                .arg(LAST_BYTE)
-                .cmd("PTTL")
-                .arg(&key[..]);
-        }
-        let replies = self.send(&pipeline).await?;
-        if replies.len() != 2 * keys.len() {
-            return Err(PROTOCOL_ERROR);
-        }
-        let mut replies = replies.into_iter();
-        let mut answers = Vec::with_capacity(keys.len());
-        while let (Some(value), Some(ttl)) = (replies.next(), replies.next()) {
-            answers.push(reply(value, ttl)?);
-        }
-        Ok(answers)
-    }
+/// What a server said of itself.
+pub(super) struct Verified {
+    pub(super) info: Info,
+    /// Its clock, since 1970; `None`: it doesn't say.
+    pub(super) time: Option<Duration>,
+    pub(super) mode: Mode,
+}
 
+/// What a server says of itself while it serves.
+pub(super) struct Beat {
+    /// Its clock, since 1970; `None`: it doesn't say.
+    pub(super) time: Option<Duration>,
+    /// How long it took to answer.
+    pub(super) round_trip: Duration,
+}
+
+/// What happened to a server, as far as its counters tell.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counters {
+    pub(super) evicted: Option<u64>,
+    pub(super) flushes: Option<u64>,
+}
+
+impl Commands {
     /// Asks whether the server is there and still a master.
-    pub(super) async fn beat(&self) -> Result<(), Fault> {
+    pub(super) async fn beat(&self) -> Result<Beat, Fault> {
+        let asked = clock::mono();
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("PING").cmd("ROLE");
+        pipeline.cmd("PING").cmd("ROLE").cmd("TIME");
         let mut replies = self.send(&pipeline).await?.into_iter();
+        let round_trip = clock::mono().since(asked);
         match replies.next() {
             // PING fails when writes are refused, too. It was answered: that is all that is asked here.
             Some(Value::ServerError(error)) if trouble_of(&error) == Trouble::Loading => {
@@ -198,14 +207,92 @@ impl Commands {
             }
             _ => {}
         }
-        require_master(replies.next())
+        require_master(replies.next())?;
+        Ok(Beat {
+            time: replies.next().as_ref().and_then(server_time),
+            round_trip,
+        })
     }
 
-    /// Asks who answers.
-    pub(super) async fn identify(&self) -> Result<Identity, Fault> {
+    /// Asks what the server says of itself.
+    pub(super) async fn info(&self) -> Result<Info, Fault> {
         let mut pipeline = Pipeline::new();
-        pipeline.cmd("INFO").arg("server");
-        identity(self.send(&pipeline).await?.into_iter().next())
+        pipeline.cmd("INFO");
+        Info::of(self.send(&pipeline).await?.into_iter().next())
+    }
+
+    /// Asks for the clock and the counters that tell why something is gone.
+    pub(super) async fn counters(&self) -> Result<(Option<Duration>, Counters), Fault> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("TIME")
+            .cmd("INFO")
+            .arg("stats")
+            .cmd("INFO")
+            .arg("commandstats");
+        let mut replies = self.send(&pipeline).await?.into_iter();
+        let time = replies.next().as_ref().and_then(server_time);
+        // A server that doesn't count has nothing to tell.
+        let mut info = || Info::of(replies.next()).ok();
+        let counters = Counters {
+            evicted: info().and_then(|stats| stats.evicted_keys()),
+            flushes: info().map(|stats| stats.flushes()),
+        };
+        Ok((time, counters))
+    }
+
+    /// The names in a list, at most so many, and one more if there are more.
+    pub(super) async fn list(&self, key: &Key, limit: usize) -> Result<Result<Vec<Vec<u8>>, Trouble>, Fault> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("LRANGE").arg(&key[..]).arg(0).arg(limit);
+        match self.send(&pipeline).await?.into_iter().next() {
+            Some(Value::Array(names)) => Ok(Ok(names.into_iter().filter_map(replies::bytes).collect())),
+            Some(Value::ServerError(error)) if error.code() == "WRONGTYPE" => Ok(Ok(vec![])),
+            Some(Value::ServerError(error)) => Ok(Err(replies::of_one_key(&error)?)),
+            _ => Err(PROTOCOL_ERROR),
+        }
+    }
+
+    /// One step of a scan for a prefix: the keys, and where to go on (0: it is through).
+    pub(super) async fn scan(
+        &self,
+        cursor: u64,
+        prefix: &[u8],
+        count: usize,
+    ) -> Result<(u64, Vec<Vec<u8>>), Fault> {
+        let mut pipeline = Pipeline::new();
+        pipeline
+            .cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(replies::glob(prefix))
+            .arg("COUNT")
+            .arg(count);
+        match self.send(&pipeline).await?.into_iter().next() {
+            Some(Value::Array(parts)) => replies::scanned(parts).ok_or(PROTOCOL_ERROR),
+            Some(Value::ServerError(error)) => Err(Fault {
+                trouble: trouble_of(&error),
+                spoke: true,
+            }),
+            _ => Err(PROTOCOL_ERROR),
+        }
+    }
+
+    /// The masters of a cluster, as this server sees them; a master without a host name is this server's own host.
+    pub(super) async fn slots(&self) -> Result<Vec<SlotRange>, Fault> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("CLUSTER").arg("SLOTS");
+        match self.send(&pipeline).await?.into_iter().next() {
+            Some(Value::Array(ranges)) => {
+                let ranges: Option<Vec<_>> = ranges.into_iter().map(replies::slot_range).collect();
+                ranges.ok_or(PROTOCOL_ERROR)
+            }
+            Some(Value::ServerError(error)) => Err(Fault {
+                trouble: trouble_of(&error),
+                spoke: true,
+            }),
+            _ => Err(PROTOCOL_ERROR),
+        }
     }
 
     /// Sends a pipeline; refusals of single commands are among the replies.
@@ -228,15 +315,33 @@ const PROTOCOL_ERROR: Fault = Fault {
     spoke: true,
 };
 
-fn credentials(target: &Target, protocol: ProtocolVersion) -> RedisConnectionInfo {
+/// What a connection presents itself with.
+pub(super) struct Login<'a> {
+    pub(super) username: Option<&'a Secret>,
+    pub(super) password: Option<&'a Secret>,
+    pub(super) database: u16,
+}
+
+impl<'a> Login<'a> {
+    /// Towards the servers that have the locks.
+    pub(super) fn of(target: &'a Target) -> Self {
+        Self {
+            username: target.username.as_ref(),
+            password: target.password.as_ref(),
+            database: target.database,
+        }
+    }
+}
+
+fn credentials(login: &Login<'_>, protocol: ProtocolVersion) -> RedisConnectionInfo {
     let mut info = RedisConnectionInfo::default()
-        .set_db(target.database.into())
+        .set_db(login.database.into())
         .set_protocol(protocol)
         .set_skip_set_lib_name();
-    if let Some(username) = &target.username {
+    if let Some(username) = login.username {
         info = info.set_username(username.expose());
     }
-    if let Some(password) = &target.password {
+    if let Some(password) = login.password {
         info = info.set_password(password.expose());
     }
     info
@@ -260,103 +365,16 @@ fn push(info: PushInfo) -> Option<Push> {
             // Nil means everything; whatever else there may be is safest read as that.
             _ => Some(Push::Flushed),
         },
-        _ => None,
-    }
-}
-
-fn reply(value: Value, ttl: Value) -> Result<Reply, Fault> {
-    let (value, ttl) = match (value, ttl) {
-        (Value::ServerError(error), _) if error.code() == "WRONGTYPE" => {
-            return Ok(Reply::Complete(Answer::WrongType));
-        }
-        (Value::ServerError(error), _) | (_, Value::ServerError(error)) => {
-            return match trouble_of(&error) {
-                // Whatever this key is: the next one may be shown.
-                trouble @ (Trouble::PermissionDenied | Trouble::ClusterDown | Trouble::ProtocolError) => {
-                    Ok(Reply::Refused(trouble))
-                }
-                trouble => Err(Fault { trouble, spoke: true }),
-            };
-        }
-        (Value::BulkString(value), Value::Int(ttl)) => (value, ttl),
-        _ => return Err(PROTOCOL_ERROR),
-    };
-    let expires_in = match ttl {
-        // Also when there was a value: PTTL came later, so the key is gone.
-        -2 => return Ok(Reply::Complete(Answer::Absent)),
-        -1 => None,
-        ttl => Some(Duration::from_millis(
-            u64::try_from(ttl).map_err(|_| PROTOCOL_ERROR)?,
-        )),
-    };
-    Ok(Reply::Complete(Answer::Present {
-        value: HolderValue(value.into()),
-        expires_in,
-    }))
-}
-
-fn require_master(reply: Option<Value>) -> Result<(), Fault> {
-    let trouble = match reply {
-        Some(Value::Array(parts)) => match parts.first().and_then(text) {
-            Some("master") => return Ok(()),
-            Some(_) => Trouble::NotMaster,
-            None => Trouble::ProtocolError,
+        PushKind::Message => match info.data.into_iter().nth(1) {
+            Some(Value::BulkString(message)) => Some(Push::Published(message)),
+            _ => None,
         },
-        Some(Value::ServerError(error)) => trouble_of(&error),
-        _ => Trouble::ProtocolError,
-    };
-    Err(Fault { trouble, spoke: true })
-}
-
-fn identity(reply: Option<Value>) -> Result<Identity, Fault> {
-    let reply = reply.ok_or(PROTOCOL_ERROR)?;
-    if let Value::ServerError(error) = &reply {
-        return Err(Fault {
-            trouble: trouble_of(error),
-            spoke: true,
-        });
-    }
-    let info = text(&reply).ok_or(PROTOCOL_ERROR)?;
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(|value| value.trim().to_owned())
-    };
-    Ok(Identity {
-        run_id: field("run_id").ok_or(PROTOCOL_ERROR)?,
-        version: field("redis_version"),
-    })
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
 }
 
 fn lacks_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("NOPROTO" | "ERR"))
-}
-
-fn trouble_of(error: &ServerError) -> Trouble {
-    trouble(error.code())
-}
-
-/// What the first word of a Redis error says.
-fn trouble(code: &str) -> Trouble {
-    match code {
-        "NOAUTH" | "WRONGPASS" => Trouble::AuthenticationFailed,
-        // DENIED: protected mode.
-        "NOPERM" | "DENIED" => Trouble::PermissionDenied,
-        "LOADING" => Trouble::Loading,
-        "MASTERDOWN" => Trouble::NotMaster,
-        "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" => Trouble::ClusterDown,
-        // A script runs: it answers, but nothing of use.
-        "BUSY" => Trouble::Stale,
-        _ => Trouble::ProtocolError,
-    }
 }
 
 fn fault(error: &RedisError) -> Fault {

@@ -10,7 +10,7 @@ use crate::{
         locks::{Link, Mono, Trouble},
         workload::{Store, StoreAddress},
     },
-    observer::{Secret, Target},
+    observer::{Host, Secret, Servers, Target},
 };
 
 /// A Secret that is missing is looked for this often.
@@ -107,8 +107,8 @@ async fn read(cluster: &Cluster, namespace: &str, store: &Store) -> Result<Targe
     }
     Ok(Target {
         namespace: namespace.to_owned(),
-        host,
-        port,
+        servers: Servers::One(Host { name: host, port }),
+        tls: None,
         database: database.unwrap_or_else(|| u16::try_from(store.database).unwrap_or_default()),
         username: username.as_deref().map(Secret::new),
         password: password.as_deref().map(Secret::new),

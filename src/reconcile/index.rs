@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodStatus};
 use kube::{
     ResourceExt as _,
     runtime::{
@@ -24,6 +25,9 @@ use crate::{
     },
     observer::WorkloadKey,
 };
+
+/// Longest value of an annotation that an owner is compared with: what is longer is no name of anything.
+const LONGEST_OWNER: usize = 256;
 
 /// The children of all resources.
 pub struct ChildCaches(Children<Store<CachedChild>>);
@@ -153,7 +157,23 @@ fn view(pod: &Pod) -> PodView {
         init_containers: views(init_containers, init_statuses),
         reason: status.and_then(|status| status.reason.clone()),
         unschedulable: scheduled.and_then(|scheduled| scheduled.message.clone()),
+        labels: pod.labels().clone(),
+        annotations: pod
+            .annotations()
+            .iter()
+            .filter(|(_, value)| value.len() <= LONGEST_OWNER)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        addresses: addresses(status),
     }
+}
+
+/// Its addresses, as they are compared.
+fn addresses(status: Option<&PodStatus>) -> Vec<IpAddr> {
+    let ips = status.and_then(|status| status.pod_ips.as_ref());
+    let ips = ips.into_iter().flatten();
+    ips.filter_map(|ip| Some(ip.ip.parse::<IpAddr>().ok()?.to_canonical()))
+        .collect()
 }
 
 /// In the order of the spec: "the first container" is the first that was written.

@@ -6,7 +6,7 @@ use lockstep::domain::locks::{Link, Trouble};
 use lockstep::observer::{EndpointRules, Observers, Settings, Target, WorkloadKey};
 use lockstep_cluster::{Dns, Redis, RedisOptions};
 
-use crate::support::{Client, View, eventually, hold, key, redis, settings, target, target_at, who};
+use crate::support::{Client, View, eventually, hold, key, look, redis, settings, target, target_at, who};
 
 #[tokio::test]
 async fn one_connection_serves_all_workloads_of_an_endpoint_and_ends_with_the_last() {
@@ -22,7 +22,7 @@ async fn one_connection_serves_all_workloads_of_an_endpoint_and_ends_with_the_la
         namespace: "other".into(),
         ..target(&redis)
     };
-    let seen = view.observers.observe(&elsewhere, same.clone(), vec![key("b")]);
+    let seen = look(&view.observers, &elsewhere, &same, &[key("b")]);
     assert!(
         matches!(seen.link, Link::Up { .. }),
         "an address is the same for every namespace"
@@ -30,7 +30,7 @@ async fn one_connection_serves_all_workloads_of_an_endpoint_and_ends_with_the_la
     assert_eq!(client.others().len(), 1);
 
     let another = Target { database: 1, ..same };
-    view.observers.observe(&elsewhere, another, vec![key("b")]);
+    look(&view.observers, &elsewhere, &another, &[key("b")]);
     eventually("a connection for the other database", || {
         (client.others().len() == 2).then_some(())
     })
@@ -112,7 +112,7 @@ async fn short_names_mean_what_they_mean_in_the_workloads_namespace() {
             ..target_at("redis", in_shop.port())
         };
         eventually(value, || {
-            let seen = observers.observe(&who, target.clone(), vec![key("lock")]);
+            let seen = look(&observers, &who, &target, &[key("lock")]);
             hold(&seen.keys[0]).map(|hold| assert_eq!(&*hold.value.0, value.as_bytes()))
         })
         .await;

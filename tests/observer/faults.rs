@@ -9,7 +9,7 @@ use lockstep::domain::locks::{KeyState, Link, Mode, Trouble};
 use lockstep::observer::Target;
 
 use crate::support::{
-    Client, View, as_user, eventually, hold, key, redis, redis_with, target, target_at, trouble, who,
+    Client, View, as_user, eventually, hold, key, look, redis, redis_with, target, target_at, trouble, who,
 };
 
 #[tokio::test]
@@ -243,10 +243,7 @@ async fn the_documented_rights_are_enough() {
     view.absent().await;
 
     // A key outside concerns those who ask for it, and nobody else on the connection.
-    let outside = || {
-        view.observers
-            .observe(&who("other"), user.clone(), vec![key("other:lock")])
-    };
+    let outside = || look(&view.observers, &who("other"), &user, &[key("other:lock")]);
     eventually("the refusal", || {
         (trouble(&outside().link) == Some(Trouble::PermissionDenied)).then_some(())
     })

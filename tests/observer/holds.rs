@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockstep::clock;
 use lockstep::domain::locks::{KeyState, Link, Mode};
 
-use crate::support::{Client, View, eventually, hold, key, redis, redis_with, target, who};
+use crate::support::{Client, View, eventually, hold, key, look, redis, redis_with, target, who};
 
 #[tokio::test]
 async fn a_hold_is_seen_when_taken_renewed_and_released() {
@@ -258,9 +258,7 @@ async fn keys_that_are_added_later_are_read_at_once_and_removed_ones_forgotten()
         .await;
     assert!(matches!(seen.link, Link::Up { .. }) && matches!(seen.keys[1].state, KeyState::Absent { .. }));
 
-    let other = view
-        .observers
-        .observe(&who("other"), view.target.clone(), vec![key("second")]);
+    let other = look(&view.observers, &who("other"), &view.target, &[key("second")]);
     assert!(
         hold(&other.keys[0]).is_some(),
         "what one workload knows, another one knows at once"
@@ -269,9 +267,7 @@ async fn keys_that_are_added_later_are_read_at_once_and_removed_ones_forgotten()
     view.keys = vec![key("first")];
     view.now();
     view.observers.release(&who("other"));
-    let again = view
-        .observers
-        .observe(&who("other"), view.target.clone(), vec![key("second")]);
+    let again = look(&view.observers, &who("other"), &view.target, &[key("second")]);
     assert_eq!(again.keys[0].state, KeyState::Unknown);
 }
 

@@ -1,10 +1,14 @@
 //! What the observer's tests share: a client for what a holder or an administrator does, and a view that asks the
 //! observers until they show what is waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep::domain::locks::{Hold, Key, KeySnapshot, KeyState, Link, Observation, Trouble};
-use lockstep::observer::{Changes, EndpointRules, Observers, Secret, Settings, Target, WorkloadKey};
+use lockstep::domain::locks::probe::{Discovery, Probe};
+use lockstep::domain::locks::{Hold, KeySnapshot, KeyState, Link, Observation, Trouble};
+use lockstep::observer::{
+    Changes, EndpointRules, Host, Interest, Observers, Secret, Servers, Settings, Target, WorkloadKey,
+};
 use lockstep_cluster::{Redis, RedisOptions};
 
 /// Longest wait for anything that should come at once.
@@ -88,11 +92,14 @@ pub(crate) fn target(redis: &Redis) -> Target {
 pub(crate) fn target_at(host: &str, port: u16) -> Target {
     Target {
         namespace: "shop".into(),
-        host: host.into(),
-        port,
+        servers: Servers::One(Host {
+            name: host.into(),
+            port,
+        }),
         database: 0,
         username: None,
         password: None,
+        tls: None,
     }
 }
 
@@ -102,8 +109,25 @@ pub(crate) fn as_user(mut target: Target, name: &str, password: &str) -> Target 
     target
 }
 
-pub(crate) fn key(name: &str) -> Key {
-    name.as_bytes().into()
+pub(crate) fn key(name: &str) -> Arc<Probe> {
+    Probe::string(name.as_bytes()).into()
+}
+
+/// One look at one target for one workload.
+pub(crate) fn look(
+    observers: &Observers,
+    who: &WorkloadKey,
+    target: &Target,
+    locks: &[Arc<Probe>],
+) -> Observation {
+    let interest = Interest {
+        locks: locks.to_vec(),
+        places: vec![],
+    };
+    observers
+        .observe(who, vec![target.clone()], interest)
+        .pop()
+        .unwrap()
 }
 
 pub(crate) fn who(name: &str) -> WorkloadKey {
@@ -118,7 +142,8 @@ pub(crate) struct View {
     pub(crate) observers: Observers,
     pub(crate) changes: Changes,
     pub(crate) target: Target,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Vec<Arc<Probe>>,
+    pub(crate) places: Vec<Arc<Discovery>>,
 }
 
 impl View {
@@ -133,12 +158,20 @@ impl View {
             changes,
             target,
             keys: keys.iter().map(|name| key(name)).collect(),
+            places: vec![],
         }
     }
 
     pub(crate) fn now(&self) -> Observation {
+        let interest = Interest {
+            locks: self.keys.clone(),
+            places: self.places.clone(),
+        };
+        let targets = vec![self.target.clone()];
         self.observers
-            .observe(&who("w"), self.target.clone(), self.keys.clone())
+            .observe(&who("w"), targets, interest)
+            .pop()
+            .unwrap()
     }
 
     pub(crate) fn first(&self) -> KeySnapshot {

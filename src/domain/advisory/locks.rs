@@ -29,8 +29,8 @@ const LOOK: Duration = Duration::from_secs(5);
 struct Timings {
     ttl: Option<Duration>,
     renew_interval: Option<Duration>,
-    /// What the library does by default; `None`: this version doesn't know the library.
-    defaults: Option<&'static Defaults>,
+    /// What the library does by default.
+    defaults: &'static Defaults,
 }
 
 /// By the spec, since sets that this version can't observe have timings too.
@@ -38,8 +38,8 @@ fn timings(set: &spec::LockSet) -> Timings {
     let given = |duration: &Option<spec::Duration>| duration.as_ref().and_then(|given| given.parse().ok());
     let defaults = dialect::defaults(set.dialect);
     Timings {
-        ttl: given(&set.ttl).or(defaults.and_then(|defaults| defaults.ttl)),
-        renew_interval: given(&set.renew_interval).or(defaults.and_then(|defaults| defaults.renew_interval)),
+        ttl: given(&set.ttl).or(defaults.ttl),
+        renew_interval: given(&set.renew_interval).or(defaults.renew_interval),
         defaults,
     }
 }
@@ -59,9 +59,7 @@ pub(super) fn grace_shorter_than_hold(spec: &CoordinatedWorkloadSpec) -> Option<
             return Some((max_hold, "maxHold"));
         }
         let timings = timings(set);
-        // Whether a library that isn't known renews by itself isn't known either.
-        let unrenewed = timings.defaults.is_some() && timings.renew_interval.is_none();
-        let ttl = timings.ttl.filter(|_| unrenewed)?;
+        let ttl = timings.ttl.filter(|_| timings.renew_interval.is_none())?;
         Some((ttl, "ttl, which is not renewed,"))
     };
     let sets: Vec<_> = spec
@@ -94,8 +92,7 @@ pub(super) fn renew_interval_long(spec: &CoordinatedWorkloadSpec) -> Option<Advi
         .filter_map(|set| {
             let timings = timings(set);
             let (renew, ttl) = (timings.renew_interval?, timings.ttl?);
-            let defaults = timings.defaults?;
-            let by_default = defaults.renew_interval.zip(defaults.ttl);
+            let by_default = timings.defaults.renew_interval.zip(timings.defaults.ttl);
             let is_default = by_default.is_some_and(|(default_renew, default_ttl)| {
                 renew.as_millis() * default_ttl.as_millis() <= default_renew.as_millis() * ttl.as_millis()
             });

@@ -16,7 +16,7 @@ impl LockView<'_> {
             self.close_gap(&end.hold);
             let (cause, from, detail) = self.cause(end);
             // A hold that ran out ended when it ran out, not when somebody noticed.
-            let at = if cause.is_loss() {
+            let at = if cause.ran_out() {
                 end.hold.deadline.unwrap_or(end.ended)
             } else {
                 end.ended
@@ -69,7 +69,7 @@ impl LockView<'_> {
         let to = match self.owner(next) {
             Owner::Live(pod) => Some(pod.view.name.clone()),
             Owner::Gone { name, .. } => Some(name),
-            Owner::Other | Owner::Unfit => None,
+            Owner::Other | Owner::Untold | Owner::Unfit => None,
         };
         let entry = self.entry();
         entry.ever_held = true;
@@ -93,15 +93,34 @@ impl LockView<'_> {
         let (name, pod, gone_since, ours) = match self.owner(hold) {
             Owner::Live(pod) => (Some(pod.view.name.clone()), Some(pod), None, true),
             Owner::Gone { name, since, pod } => (Some(name), pod, since, true),
-            Owner::Other | Owner::Unfit => (None, None, None, false),
+            Owner::Other | Owner::Untold | Owner::Unfit => (None, None, None, false),
         };
+        let before = |at: Mono| hold.deadline.is_none_or(|deadline| at < deadline);
+        let early = before(end.ended + hold.uncertainty);
+        let of_store = |cause, detail: &str| (cause, name.clone(), detail.to_owned());
+        if end.evidence.failover && before(end.noticed) {
+            return of_store(
+                Cause::StoreFailover,
+                "another Redis server answers, or the same one with another history, and there it did not exist",
+            );
+        }
+        if end.evidence.flushed && early {
+            return of_store(Cause::Flushed, "all keys of the database were deleted");
+        }
+        if end.evidence.clock_jump && early {
+            return of_store(Cause::ClockJump, "the clock of the Redis server ran ahead");
+        }
         if !end.watched {
             return (Cause::Unexplained, name, String::new());
         }
-        let Some(deadline) = hold
-            .deadline
-            .filter(|deadline| end.ended + hold.uncertainty >= *deadline && !end.shortened)
-        else {
+        let Some(deadline) = hold.deadline.filter(|_| !early && !end.shortened) else {
+            let leaving = pod.is_some_and(|pod| pod.view.terminating || gone_since.is_some());
+            if end.evidence.evicted && self.set.renew_interval.is_some() && !leaving && !end.shortened {
+                return of_store(
+                    Cause::Evicted,
+                    "probably evicted: the Redis server removed keys to make room",
+                );
+            }
             return (Cause::Released, name, String::new());
         };
         let Some(pod) = pod else {

@@ -13,7 +13,10 @@ use crate::{
         Now,
         finding::{Finding, Problem, Unheld, whole_seconds},
         judgement::{Judged, Recheck, Rollout},
-        locks::{Hold, KeySnapshot, KeyState, Mode, Mono},
+        locks::{
+            Hold, KeySnapshot, KeyState, Mode, Mono,
+            dialect::{Named, OwnerMatch},
+        },
         memory::{Cause, GraceClock, LastEnd, LockId, LockMemory, Memory, PodMemory, Shown},
         ownership::has_pod_name_form,
         workload::{Lock, LockSet, Workload},
@@ -37,7 +40,9 @@ pub(super) enum Owner<'m> {
     },
     /// Somebody else.
     Other,
-    /// The value does not fit the pattern.
+    /// It can't be told: the value names nobody, or what fits several pods, or none that is known.
+    Untold,
+    /// The value is nothing that the library writes.
     Unfit,
 }
 
@@ -50,6 +55,8 @@ pub(super) struct LockView<'a> {
     pub(super) now: Now,
     pub(super) memory: &'a mut Memory,
     pub(super) id: LockId,
+    /// Whether the spec names it; what turns up unasked is never missed.
+    pub(super) declared: bool,
 }
 
 impl LockView<'_> {
@@ -58,7 +65,15 @@ impl LockView<'_> {
     }
 
     pub(super) fn continuous(&self) -> bool {
-        self.set.hold == HoldMode::Continuous
+        self.declared && self.set.hold == HoldMode::Continuous
+    }
+
+    /// Whether a hold's owner is, or was, a pod of this workload.
+    pub(super) fn is_ours(&self, hold: &Hold) -> bool {
+        match self.owner(hold) {
+            Owner::Live(_) | Owner::Gone { .. } => true,
+            Owner::Other | Owner::Untold | Owner::Unfit => false,
+        }
     }
 
     pub(super) fn entry(&mut self) -> &mut LockMemory {
@@ -74,25 +89,40 @@ impl LockView<'_> {
     }
 
     pub(super) fn owner(&self, hold: &Hold) -> Owner<'_> {
-        let Some(name) = self.set.pattern.owner(&hold.value.0) else {
-            return Owner::Unfit;
+        let owner = match self.set.scheme.named(hold) {
+            Named::Owner(owner) => owner,
+            Named::Nobody => return Owner::Untold,
+            Named::Unfit => return Owner::Unfit,
         };
-        let name = name.as_str().to_owned();
-        match self.memory.pods.get(&name) {
-            Some(pod) => match pod.not_live_since(self.container()) {
-                None => Owner::Live(pod),
-                Some(since) => Owner::Gone {
-                    name,
-                    since: Some(since),
-                    pod: Some(pod),
-                },
-            },
-            None if has_pod_name_form(&self.workload.name, &name) => Owner::Gone {
-                name,
+        let matches = &self.set.scheme.matches;
+        if *matches != OwnerMatch::PodName {
+            let mut pods = self.memory.pods.values();
+            let mut fitting = pods.by_ref().filter(|pod| pod.view.is(matches, owner.as_str()));
+            return match (fitting.next(), fitting.next()) {
+                (Some(pod), None) => self.owner_pod(pod),
+                // Whose address or label that is, or was, nobody knows.
+                (None, _) | (Some(_), Some(_)) => Owner::Untold,
+            };
+        }
+        match self.memory.pods.get(owner.as_str()) {
+            Some(pod) => self.owner_pod(pod),
+            None if has_pod_name_form(&self.workload.name, owner.as_str()) => Owner::Gone {
+                name: owner.as_str().to_owned(),
                 since: None,
                 pod: None,
             },
             None => Owner::Other,
+        }
+    }
+
+    fn owner_pod<'p>(&self, pod: &'p PodMemory) -> Owner<'p> {
+        match pod.not_live_since(self.container()) {
+            None => Owner::Live(pod),
+            Some(since) => Owner::Gone {
+                name: pod.view.name.clone(),
+                since: Some(since),
+                pod: Some(pod),
+            },
         }
     }
 
@@ -123,6 +153,7 @@ impl LockView<'_> {
     ) -> (Judged, Option<Finding>) {
         let mut judged = Judged {
             set,
+            continuous: self.continuous(),
             name: self.lock.name.clone(),
             state: LockState::Unknown,
             flags: vec![],
@@ -218,7 +249,12 @@ impl LockView<'_> {
             Some(LastEnd { cause, from, .. }) => match cause {
                 Cause::HolderGone | Cause::Expired => Unheld::RanOut { by: from.clone() },
                 Cause::Released => Unheld::GivenUp { by: from.clone() },
-                Cause::Unexplained => Unheld::Unexplained,
+                // A loss by the store stays said as one; this is what is left where it isn't.
+                Cause::Unexplained
+                | Cause::StoreFailover
+                | Cause::Flushed
+                | Cause::ClockJump
+                | Cause::Evicted => Unheld::Unexplained,
             },
             None if entry.ever_held => Unheld::Unexplained,
             None if entry.told.history => Unheld::Untold,
@@ -277,6 +313,10 @@ impl LockView<'_> {
                     key: self.lock.key.clone(),
                     wrong_type: false,
                 });
+            }
+            Owner::Untold => {
+                judged.state = LockState::Unattributed;
+                judged.good = true;
             }
             Owner::Other => {
                 judged.state = LockState::Foreign;

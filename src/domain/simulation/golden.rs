@@ -177,8 +177,12 @@ fn invalid_spec() {
 }
 
 #[test]
-fn not_supported() {
-    let mut world = World::new(&spec(&["users"], &json!({ "maxHold": "1m" })));
+fn opaque_owners() {
+    let mut world = World::new(&spec(
+        &["users"],
+        &json!({ "dialect": "Redlock", "keyPrefix": "rigatoni:lock:" }),
+    ));
+    world.take("users", A);
     world.advance(secs(60));
     insta::assert_snapshot!(told(&world));
 }

@@ -61,7 +61,7 @@ pub(super) fn status(
                 lock,
             )
         })
-        .filter(|(wrong, lock)| wrong.is_some() || continuous(workload, lock))
+        .filter(|(wrong, lock)| wrong.is_some() || lock.continuous)
         .collect();
     let count = |is: &dyn Fn(&Judged) -> bool| count(shown.iter().filter(|(_, lock)| is(lock)));
     let of = |state| count(&|lock| lock.state == state);
@@ -105,13 +105,6 @@ fn count<T>(items: impl Iterator<Item = T>) -> i32 {
     i32::try_from(items.count()).unwrap_or(i32::MAX)
 }
 
-fn continuous(workload: &Workload, lock: &Judged) -> bool {
-    workload
-        .locks
-        .get(lock.set)
-        .is_some_and(|set| set.hold == Hold::Continuous)
-}
-
 /// Continuous locks that this version can't observe.
 fn unobserved(workload: &Workload) -> i32 {
     let sets = workload.unobserved.iter();
@@ -137,7 +130,14 @@ fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
             .locks
             .clone()
             .into_iter()
-            .map(move |lock| (set, name_of_set.clone(), lock.name))
+            .map(move |lock| {
+                (
+                    set,
+                    settings.hold == Hold::Continuous,
+                    name_of_set.clone(),
+                    lock.name,
+                )
+            })
             .collect::<Vec<_>>()
     };
     workload
@@ -145,13 +145,14 @@ fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
         .iter()
         .enumerate()
         .flat_map(lock)
-        .map(|(set, name_of_set, name)| {
+        .map(|(set, continuous, name_of_set, name)| {
             let lost = memory
                 .locks
                 .get(&(name_of_set, name.clone()))
                 .is_some_and(|lock| lock.lost.is_some());
             Judged {
                 set,
+                continuous,
                 name,
                 state: LockState::Unknown,
                 flags: if lost { vec![Flag::Lost] } else { vec![] },
@@ -260,7 +261,7 @@ pub(super) fn in_good_hands(
                 assessment
                     .locks
                     .iter()
-                    .filter(|lock| lock.good && continuous(workload, lock)),
+                    .filter(|lock| lock.good && lock.continuous),
             );
             format!("{good}/{declared}")
         }
@@ -297,7 +298,7 @@ pub(super) fn spread(
     for lock in assessment
         .locks
         .iter()
-        .filter(|lock| lock.state == LockState::Held && continuous(workload, lock))
+        .filter(|lock| lock.state == LockState::Held && lock.continuous)
     {
         if let Some(count) = lock.pod.as_deref().and_then(|pod| held.get_mut(pod)) {
             *count += 1;

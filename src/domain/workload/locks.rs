@@ -1,12 +1,14 @@
 //! The lock sets of a resource, with their dialects' defaults.
 
-use std::{collections::HashMap, time::Duration};
+mod holder;
 
-use super::{AssumedTimings, Balance, Lock, LockSet, parse::Problems};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{AssumedTimings, Balance, Lock, LockSet, Queue, parse::Problems};
 use crate::{
-    api::spec::{self, Dialect, Hold, HolderRule, HolderSourceType, OwnerMatchType, Verbatim},
+    api::spec::{self, Hold, Verbatim},
     domain::{
-        locks::dialect::{self, Defaults, Pattern},
+        locks::dialect::{self, Defaults, Scheme},
         template::{lasting_containers, name},
     },
 };
@@ -20,7 +22,7 @@ const BALANCE_FOR: (Duration, Duration) = (Duration::from_mins(2), Duration::fro
 /// Default of `balance.warmUp`.
 const BALANCE_WARM_UP: Duration = Duration::from_mins(1);
 
-/// Each set, `None` where a problem was found or this version can't observe it. No key is in two of them.
+/// Each set, `None` where a problem was found. No key is in two of them.
 pub(super) fn lock_sets(
     sets: &[spec::LockSet],
     template: &Verbatim,
@@ -39,6 +41,12 @@ pub(super) fn lock_sets(
         parsed.push(parser.parse(&mut declared));
     }
     parsed
+}
+
+/// What surrounds the names of a set in Redis.
+struct Surroundings<'a> {
+    prefix: &'a str,
+    suffix: &'a str,
 }
 
 struct SetParser<'a> {
@@ -70,30 +78,36 @@ impl SetParser<'_> {
             foreign_holders,
             readiness,
         } = self.set;
-        let before = self.problems.not_supported_count();
         let discover = discover.unwrap_or_default();
+        let defaults = dialect::defaults(*dialect);
         match hold {
             Hold::Continuous if names.is_empty() => self.invalid("names", "needed with hold: Continuous"),
+            Hold::Continuous if defaults.queues => self.invalid(
+                "hold",
+                "must be Intermittent with Bull and BullMQ: a name is a queue, and its jobs come and go",
+            ),
             Hold::Intermittent if names.is_empty() && !discover => {
                 self.invalid("names", "needed with hold: Intermittent, unless discover is true");
             }
             Hold::Continuous | Hold::Intermittent => {}
         }
+        let prefix = key_prefix.as_deref().unwrap_or(defaults.key_prefix);
+        let suffix = key_suffix.as_deref().unwrap_or(defaults.key_suffix);
+        let scheme = self.scheme(*dialect, prefix, holder.as_ref());
+        let place = Surroundings { prefix, suffix };
+        let locks = self.locks(&place, defaults, scheme.as_ref(), declared);
+        let queues = if defaults.queues {
+            self.queues(&place)
+        } else {
+            vec![]
+        };
         if discover {
-            self.not_supported_yet("discover", "");
+            self.check_prefix(prefix);
         }
-        let defaults = dialect::defaults(*dialect);
-        if defaults.is_none() {
-            self.not_supported_yet("dialect", &format!("{dialect:?}"));
-        }
-        // Only to find what else is wrong: with a problem nothing of this is used.
-        let known = defaults.is_some();
-        let defaults = defaults.unwrap_or(&dialect::NO_DEFAULTS);
-        // Which keys the names stand for is the library's matter: of an unknown one they can't be compared.
-        let mut apart = HashMap::new();
-        let declared = if known { declared } else { &mut apart };
-        let locks = self.locks(key_prefix.as_deref(), key_suffix.as_deref(), defaults, declared);
-        let pattern = self.pattern(*dialect, holder.as_ref());
+        let discover = scheme
+            .as_ref()
+            .filter(|_| discover)
+            .map(|scheme| Arc::new(scheme.everywhere(prefix, suffix)));
         let container = holder.as_ref().and_then(|holder| holder.container.clone());
         if let Some(container) = &container {
             self.check_container(container);
@@ -115,23 +129,22 @@ impl SetParser<'_> {
         let unheld_grace = self
             .duration("unheldGrace", unheld_grace.as_ref())
             .unwrap_or_else(|| UNHELD_GRACE.max(retry_interval.saturating_mul(3)));
-        if max_hold.is_some() {
-            self.not_supported_yet("maxHold", "");
-        }
-        if every.is_some() {
-            self.not_supported_yet("every", "");
+        // Without effect yet, and said so; the locks themselves are watched.
+        for (field, given) in [("maxHold", max_hold), ("every", every)] {
+            if self.positive(field, given.as_ref()).is_some() {
+                self.not_supported_yet(field, "");
+            }
         }
         let balance = self.balance(*hold, balance.as_ref(), ttl);
-        if self.problems.not_supported_count() > before {
-            return None;
-        }
         Some(LockSet {
             name: name.clone(),
             hold: *hold,
             dialect: *dialect,
-            pattern: pattern?,
+            scheme: scheme?,
             container,
             locks,
+            queues,
+            discover,
             ttl,
             renew_interval,
             retry_interval,
@@ -143,15 +156,15 @@ impl SetParser<'_> {
         })
     }
 
+    /// The declared locks; queues are none.
     fn locks(
         &mut self,
-        prefix: Option<&str>,
-        suffix: Option<&str>,
+        place: &Surroundings<'_>,
         defaults: &Defaults,
+        scheme: Option<&Scheme>,
         declared: &mut HashMap<String, String>,
     ) -> Vec<Lock> {
-        let prefix = prefix.unwrap_or(defaults.key_prefix);
-        let suffix = suffix.unwrap_or(defaults.key_suffix);
+        let Surroundings { prefix, suffix } = place;
         let mut locks = Vec::with_capacity(self.set.names.len());
         for (at, name) in self.set.names.iter().enumerate() {
             let key = format!("{prefix}{name}{suffix}");
@@ -162,78 +175,40 @@ impl SetParser<'_> {
             } else {
                 declared.insert(key.clone(), path);
             }
-            locks.push(Lock {
-                name: name.clone(),
-                key,
-            });
+            if let Some(scheme) = scheme.filter(|_| !defaults.queues) {
+                locks.push(Lock {
+                    name: name.clone(),
+                    key,
+                    probe: Arc::new(scheme.probe(prefix, name, suffix)),
+                });
+            }
         }
         locks
     }
 
-    /// `None`: a problem was found.
-    fn pattern(&mut self, dialect: Dialect, holder: Option<&HolderRule>) -> Option<Pattern> {
-        let HolderRule {
-            source,
-            pattern,
-            matches,
-            registry,
-            container: _,
-        } = holder.cloned().unwrap_or_default();
-        match dialect {
-            Dialect::Custom => {}
-            Dialect::Rigatoni
-            | Dialect::Redlock
-            | Dialect::Bull
-            | Dialect::BullMQ
-            | Dialect::Redisson
-            | Dialect::ShedLock
-            | Dialect::SpringIntegration
-            | Dialect::DistributedLockNet
-            | Dialect::RedisPy
-            | Dialect::RedBeat
-            | Dialect::Laravel => {
-                if source.is_some() || pattern.is_some() || matches.is_some() || registry.is_some() {
-                    let message =
-                        "of holder only container goes with this dialect, which knows where the holder is";
-                    self.invalid("holder", message);
-                }
-                return Some(Pattern::rigatoni());
-            }
+    /// The queues that the names stand for.
+    fn queues(&self, place: &Surroundings<'_>) -> Vec<Queue> {
+        let names = self.set.names.iter();
+        names
+            .filter_map(|name| {
+                let prefix = format!("{}{name}:", place.prefix);
+                let jobs = Scheme::of(self.set.dialect, &prefix)?.jobs(&prefix, place.suffix);
+                Some(Queue {
+                    name: name.clone(),
+                    jobs: Arc::new(jobs),
+                })
+            })
+            .collect()
+    }
+
+    /// A prefix that is too wide would make every write to the server a message to the operator.
+    fn check_prefix(&mut self, prefix: &str) {
+        if prefix.chars().count() < 4 || prefix.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+            self.invalid(
+                "discover",
+                "needs a keyPrefix of at least 4 characters with a separator in it, such as jobs:",
+            );
         }
-        if let Some(source) = source
-            && source.type_ != HolderSourceType::StringValue
-        {
-            self.not_supported_yet("holder.source.type", &format!("{:?}", source.type_));
-        }
-        let compiled = match pattern.as_deref().map(Pattern::custom) {
-            Some(Ok(pattern)) => Some(pattern),
-            Some(Err(dialect::PatternError::HolderOnly)) => {
-                self.not_supported_yet("holder.pattern", "a pattern without a group named owner");
-                None
-            }
-            Some(Err(error)) => {
-                self.invalid("holder.pattern", error.to_string());
-                None
-            }
-            None => {
-                if registry.is_none() {
-                    self.invalid(
-                        "holder.pattern",
-                        "needed with dialect: Custom, with a group (?<owner>…)",
-                    );
-                }
-                None
-            }
-        };
-        if let Some(matches) = matches
-            && matches.type_ != OwnerMatchType::PodName
-        {
-            self.not_supported_yet("holder.matches.type", &format!("{:?}", matches.type_));
-        }
-        if registry.is_some() {
-            self.not_supported_yet("holder.registry", "");
-        }
-        compiled
     }
 
     /// The container must be one that lives as long as the pod: init containers only as sidecars.

@@ -5,7 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::CoordinatedWorkload;
+use crate::{
+    api::CoordinatedWorkload,
+    domain::locks::{
+        dialect::{Pattern, names},
+        probe::{Beside, Form, Part, Place, ScoreUnit},
+    },
+};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -241,6 +247,7 @@ fn rigatoni_brings_its_settings() {
     let lock = |name: &str| Lock {
         name: name.into(),
         key: format!("rigatoni:lock:{name}"),
+        probe: Probe::string(format!("rigatoni:lock:{name}").as_bytes()).into(),
     };
     assert_eq!(
         parsed,
@@ -248,9 +255,11 @@ fn rigatoni_brings_its_settings() {
             name: "a".into(),
             hold: Hold::Continuous,
             dialect: Dialect::Rigatoni,
-            pattern: Pattern::rigatoni(),
+            scheme: Scheme::of(Dialect::Rigatoni, "rigatoni:lock:").unwrap(),
             container: None,
             locks: vec![lock("x"), lock("y")],
+            queues: vec![],
+            discover: None,
             ttl: Some(secs(30)),
             renew_interval: Some(secs(10)),
             retry_interval: secs(5),
@@ -283,7 +292,10 @@ fn custom_brings_none() {
         (None, None, secs(5))
     );
     assert_eq!(parsed.locks[0].key, "x");
-    assert_eq!(parsed.pattern, Pattern::custom("(?<owner>.+)").unwrap());
+    assert_eq!(
+        parsed.scheme.pattern,
+        Some(Pattern::custom("(?<owner>.+)").unwrap())
+    );
     assert_eq!(
         parsed.balance, None,
         "Intermittent sets are not balanced by default"
@@ -426,42 +438,9 @@ fn what_comes_later_is_left_unobserved_by_name() {
             "{change}"
         );
     }
-    let custom = |change: Value| {
-        let mut holder = json!({ "pattern": "(?<owner>.+)" });
-        merge(&mut holder, &change);
-        json!({ "dialect": "Custom", "holder": holder })
-    };
     for (change, field) in [
-        (json!({ "dialect": "Redlock" }), "dialect"),
-        (json!({ "dialect": "Bull" }), "dialect"),
-        (json!({ "dialect": "BullMQ" }), "dialect"),
-        (json!({ "dialect": "Redisson" }), "dialect"),
-        (json!({ "dialect": "ShedLock" }), "dialect"),
-        (json!({ "dialect": "SpringIntegration" }), "dialect"),
-        (json!({ "dialect": "DistributedLockNet" }), "dialect"),
-        (json!({ "dialect": "RedisPy" }), "dialect"),
-        (json!({ "dialect": "RedBeat" }), "dialect"),
-        (json!({ "dialect": "Laravel" }), "dialect"),
-        (json!({ "discover": true }), "discover"),
         (json!({ "maxHold": "1h" }), "maxHold"),
         (json!({ "hold": "Intermittent", "every": "1h" }), "every"),
-        (
-            custom(json!({ "source": { "type": "HashField" } })),
-            "holder.source.type",
-        ),
-        (
-            custom(json!({ "matches": { "type": "PodIP" } })),
-            "holder.matches.type",
-        ),
-        (
-            custom(json!({ "registry": { "key": "{holder}" } })),
-            "holder.registry",
-        ),
-        (
-            custom(json!({ "pattern": null, "registry": { "key": "{holder}" } })),
-            "holder.registry",
-        ),
-        (custom(json!({ "pattern": "(?<holder>.+)" })), "holder.pattern"),
     ] {
         let workload = with_set(&change).unwrap();
         let message = workload.not_supported[0].to_string();
@@ -470,12 +449,85 @@ fn what_comes_later_is_left_unobserved_by_name() {
             "{message}"
         );
         assert_eq!(unsupported(&workload), [format!("spec.locks[0].{field}")]);
-        assert!(workload.store.is_some(), "the store is still watched");
         assert!(
-            workload.locks.is_empty() && workload.unobserved.len() == 1,
-            "{change}"
+            workload.locks.len() == 1 && workload.unobserved.is_empty(),
+            "the locks are observed all the same: {change}"
         );
     }
+}
+
+#[test]
+fn custom_reads_whatever_the_application_writes() {
+    let scheme = |holder: Value| {
+        let set = set(&json!({ "dialect": "Custom", "keyPrefix": "p:", "holder": holder }));
+        (set.locks[0].probe.clone(), set.scheme)
+    };
+    let pattern = json!("(?<owner>.+)");
+    let with_source = |source: Value| scheme(json!({ "pattern": pattern, "source": source }));
+    for (source, form) in [
+        (json!({ "type": "StringValue" }), Form::String(Part::Whole)),
+        (
+            json!({ "type": "HashField", "ignore": ["mode"] }),
+            Form::HashField {
+                ignore: names(["mode"]),
+            },
+        ),
+        (
+            json!({ "type": "SetMember" }),
+            Form::SetMember { ignore: names([]) },
+        ),
+        (
+            json!({ "type": "SortedSetMember", "ignore": ["__write__"], "scoreUnit": "Milliseconds" }),
+            Form::SortedSetMember {
+                ignore: names(["__write__"]),
+                unit: ScoreUnit::Milliseconds,
+            },
+        ),
+        (
+            json!({ "type": "JsonPointer", "pointer": "/owner" }),
+            Form::String(Part::Pointer("/owner".into())),
+        ),
+    ] {
+        let (probe, scheme) = with_source(source.clone());
+        assert_eq!((&probe.form, &probe.beside), (&form, &None), "{source}");
+        assert!(scheme.tells_owners());
+    }
+    let (probe, _) = with_source(json!({ "type": "SiblingKey", "key": "owner:{name}" }));
+    assert_eq!(probe.beside, Some(Beside::Key(b"owner:x".as_slice().into())));
+    let (probe, _) = with_source(json!({ "type": "SiblingField", "key": "owners", "field": "f" }));
+    let field = Beside::Field(b"owners".as_slice().into(), b"f".as_slice().into());
+    assert_eq!(probe.beside, Some(field));
+    let (probe, _) =
+        scheme(json!({ "pattern": "(?<holder>.+):.*", "registry": { "key": "i", "field": "{holder}" } }));
+    assert!(matches!(probe.beside, Some(Beside::Registry(_))));
+    let (_, opaque) = scheme(json!({ "pattern": "(?<holder>.+)" }));
+    assert!(!opaque.tells_owners());
+    let (probe, _) = scheme(json!({ "pattern": "(?<since>.+)@(?<owner>.+)" }));
+    assert!(matches!(probe.form, Form::String(Part::WithoutSince(_))));
+}
+
+#[test]
+fn the_names_of_queues_are_places() {
+    let change =
+        json!({ "dialect": "BullMQ", "hold": "Intermittent", "keyPrefix": "{bull}:", "discover": true });
+    let set = set(&change);
+    assert!(set.locks.is_empty(), "no name is a lock");
+    let [index, _, everywhere] = set.places().collect::<Vec<_>>()[..] else {
+        panic!("{set:?}")
+    };
+    assert_eq!(index.place, Place::Index(b"{bull}:x:active".as_slice().into()));
+    let job = index.named(b"17");
+    assert_eq!(&*job.key, b"{bull}:x:17:lock");
+    let worker = Beside::Field(b"{bull}:x:17".as_slice().into(), b"pb".as_slice().into());
+    assert_eq!(job.beside, Some(worker));
+    assert_eq!(everywhere.name(b"{bull}:y:18:lock"), Some(&b"y:18"[..]));
+    assert_eq!(
+        everywhere.named(b"y:18").beside,
+        Some(Beside::Field(
+            b"{bull}:y:18".as_slice().into(),
+            b"pb".as_slice().into()
+        ))
+    );
 }
 
 #[test]
@@ -497,6 +549,12 @@ fn what_is_wrong_is_said_where_it_is() {
         ),
         (json!({ "holder": { "container": "other" } }), "holder.container"),
         (json!({ "holder": { "pattern": "(?<owner>.+)" } }), "holder"),
+        (json!({ "dialect": "Bull" }), "hold"),
+        (json!({ "discover": true, "keyPrefix": "jobs" }), "discover"),
+        (
+            json!({ "dialect": "Custom", "holder": { "pattern": "(?<owner>.+)", "source": { "type": "JsonPointer" } } }),
+            "holder.source.pointer",
+        ),
         (json!({ "dialect": "Custom" }), "holder.pattern"),
         (
             json!({ "dialect": "Custom", "holder": { "pattern": "(" } }),

@@ -1,50 +1,89 @@
-//! What is known of one endpoint and who wants to know it: written by its supervisor, read by `observe`.
+//! What is known of one endpoint and who wants to know it: written by its supervisors, read by `observe`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::domain::locks::table::{Effect, Event, Table};
-use crate::domain::locks::{Key, Link, Mode, Mono, Observation, Trouble};
+use super::places::Places;
+use crate::domain::locks::probe::{Discovery, Probe};
+use crate::domain::locks::table::{Effect, Event, Lane, ONLY, Table};
+use crate::domain::locks::{Answer, Evidence, Key, Link, Mode, Mono, Observation, Trouble};
 use crate::observer::changes::Pending;
-use crate::observer::{Target, WorkloadKey, difference, lock};
+use crate::observer::slots::{SlotMap, UNCOVERED};
+use crate::observer::{Interest, Servers, Target, WorkloadKey, difference, lock};
 
 /// One endpoint. All methods return at once; the lock is never held across an await.
 pub(in crate::observer) struct Endpoint {
     target: Target,
     state: Mutex<State>,
-    /// Wakes the supervisor when a key was added.
-    interest: Notify,
+    /// Rises when something was added to what the supervisors read: each of them must hear of it.
+    interest: watch::Sender<u64>,
+    /// A server said that it hasn't what the map says it has.
+    old_map: Notify,
     changes: Arc<Pending>,
 }
 
 struct State {
     table: Table,
-    link: Link,
-    /// How the connection that stands learns changes, and of which version the server is; `None` without one.
-    connection: Option<(Mode, Option<String>)>,
-    /// Who watches each key of the table.
-    watchers: HashMap<Key, Vec<Arc<WorkloadKey>>>,
+    places: Places,
+    /// Which server has which key; `None`: there is only one.
+    slots: Option<SlotMap>,
+    /// What is known of each server; of a cluster none before its map is known.
+    lanes: BTreeMap<Lane, LaneState>,
+    /// The endpoint as a whole, where it is not just its one server: why there is no map of the cluster.
+    whole: Option<Link>,
+    /// Locks that are asked for at a server which is about to get them (ASK).
+    asking: HashSet<Arc<Probe>>,
+    /// Who watches each lock of the table that was asked for by name.
+    watchers: HashMap<Arc<Probe>, Vec<Arc<WorkloadKey>>>,
     workloads: HashSet<Arc<WorkloadKey>>,
 }
 
-impl Endpoint {
-    pub(in crate::observer) fn new(target: Target, changes: Arc<Pending>, now: Mono) -> Self {
-        let state = State {
-            table: Table::default(),
+struct LaneState {
+    link: Link,
+    /// How the connection that stands learns changes, and of which version the server is; `None` without one.
+    connection: Option<(Mode, Option<String>)>,
+}
+
+impl LaneState {
+    fn new(now: Mono) -> Self {
+        Self {
             link: Link::Connecting {
                 since: now,
                 trouble: None,
             },
             connection: None,
+        }
+    }
+}
+
+impl Endpoint {
+    pub(in crate::observer) fn new(target: Target, changes: Arc<Pending>, now: Mono) -> Self {
+        let is_cluster = matches!(target.servers, Servers::Cluster(_));
+        let connecting = Link::Connecting {
+            since: now,
+            trouble: None,
+        };
+        let state = State {
+            table: Table::default(),
+            places: Places::default(),
+            slots: is_cluster.then(SlotMap::default),
+            lanes: if is_cluster {
+                BTreeMap::new()
+            } else {
+                BTreeMap::from([(ONLY, LaneState::new(now))])
+            },
+            whole: is_cluster.then_some(connecting),
+            asking: HashSet::new(),
             watchers: HashMap::new(),
             workloads: HashSet::new(),
         };
         Self {
             target,
             state: Mutex::new(state),
-            interest: Notify::new(),
+            interest: watch::Sender::new(0),
+            old_map: Notify::new(),
             changes,
         }
     }
@@ -57,82 +96,163 @@ impl Endpoint {
     pub(in crate::observer) fn change_interest(
         &self,
         who: &Arc<WorkloadKey>,
-        old: &[Key],
-        new: &[Key],
+        old: &Interest,
+        new: &Interest,
         now: Mono,
     ) {
-        let (added, removed) = difference(old, new);
+        let (added, removed) = difference(&old.locks, &new.locks);
+        let (new_places, old_places) = difference(&old.places, &new.places);
         let mut state = lock(&self.state);
         state.workloads.insert(Arc::clone(who));
-        for key in &added {
-            state.table.watch(key, now);
-            state
-                .watchers
-                .entry(Key::clone(key))
-                .or_default()
-                .push(Arc::clone(who));
+        for probe in &added {
+            let lane = state.lane_of(&probe.key);
+            state.table.watch(probe, lane, now);
+            let watchers = state.watchers.entry(Arc::clone(probe)).or_default();
+            watchers.push(Arc::clone(who));
         }
-        for key in removed {
-            state.unwatch(key, who);
+        for probe in removed {
+            state.unwatch(probe, who);
+        }
+        for place in &new_places {
+            state.places.add(place, who, now);
+        }
+        for place in old_places {
+            state.leave(place, who);
         }
         drop(state);
-        if !added.is_empty() {
-            self.interest.notify_one();
+        if !added.is_empty() || !new_places.is_empty() {
+            self.interest_changed();
         }
     }
 
-    /// Forgets a workload, which was interested in `keys`; whether it was the last one.
-    pub(in crate::observer) fn forget_workload(&self, who: &WorkloadKey, keys: &[Key]) -> bool {
+    /// Forgets a workload, which was interested in this; whether it was the last one.
+    pub(in crate::observer) fn forget_workload(&self, who: &WorkloadKey, interest: &Interest) -> bool {
         let mut state = lock(&self.state);
-        for key in keys {
-            state.unwatch(key, who);
+        for probe in &interest.locks {
+            state.unwatch(probe, who);
+        }
+        for place in &interest.places {
+            state.leave(place, who);
         }
         state.workloads.remove(who);
         state.workloads.is_empty()
     }
 
-    /// What is known now. A key that the server refuses to show concerns the link of those who asked for it only.
-    pub(in crate::observer) fn observation(&self, keys: &[Key], now: Mono) -> Observation {
+    /// What is known now. A lock that the server refuses to show concerns the link of those who asked for it only.
+    pub(in crate::observer) fn observation(&self, interest: &Interest, now: Mono) -> Observation {
         let state = lock(&self.state);
-        let refusal = keys.iter().find_map(|key| state.table.refusal(key));
-        let link = match (&state.link, refusal) {
-            (Link::Up { .. }, Some((trouble, since))) => Link::Down { since, trouble },
-            (link, _) => link.clone(),
+        let (link, hidden) = state.link(&interest.locks);
+        let refusal = || {
+            let mut refusals = interest
+                .locks
+                .iter()
+                .filter_map(|probe| state.table.refusal(probe));
+            refusals.next().or_else(|| {
+                interest
+                    .places
+                    .iter()
+                    .find_map(|place| state.places.refusal(place))
+            })
+        };
+        let link = match link {
+            Link::Up { .. } => refusal().map_or(link, |(trouble, since)| Link::Down { since, trouble }),
+            Link::Connecting { .. } | Link::Down { .. } => link,
         };
         Observation {
             at: now,
             link,
-            keys: keys.iter().map(|key| state.table.snapshot(key)).collect(),
+            hidden,
+            keys: interest
+                .locks
+                .iter()
+                .map(|probe| state.table.snapshot(probe))
+                .collect(),
+            discovered: interest
+                .places
+                .iter()
+                .map(|place| state.places.discovered(place, &state.table))
+                .collect(),
         }
     }
 
-    /// Returns when a key was added since the last call.
-    pub(super) async fn interest_changed(&self) {
-        self.interest.notified().await;
+    /// Changes when something was added to what is read.
+    pub(super) fn interest(&self) -> watch::Receiver<u64> {
+        self.interest.subscribe()
     }
 
-    pub(super) fn due(&self, limit: usize, now: Mono) -> Vec<Key> {
-        lock(&self.state).table.due(now, limit)
+    fn interest_changed(&self) {
+        self.interest
+            .send_modify(|version| *version = version.wrapping_add(1));
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Mono> {
-        lock(&self.state).table.next_deadline()
+    pub(super) fn due(&self, lane: Lane, limit: usize, now: Mono) -> Vec<(Arc<Probe>, bool)> {
+        let mut state = lock(&self.state);
+        let due = state.table.due(lane, now, limit);
+        let asking = |probe: &Arc<Probe>| state.asking.contains(probe);
+        due.into_iter()
+            .map(|probe| {
+                let asking = asking(&probe);
+                (probe, asking)
+            })
+            .collect()
+    }
+
+    /// Indexes that are to be read from this server now.
+    pub(super) fn due_indexes(&self, lane: Lane, now: Mono) -> Vec<Key> {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        let slots = state.slots.as_ref();
+        state
+            .places
+            .due(now, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane)
+    }
+
+    pub(super) fn next_deadline(&self, lane: Lane) -> Option<Mono> {
+        let state = lock(&self.state);
+        let indexes = state.lanes.get(&lane).and_then(|lane| lane.connection.as_ref());
+        let index = indexes.and_then(|_| {
+            let slots = state.slots.as_ref();
+            state
+                .places
+                .next(|key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane)
+        });
+        [state.table.next_deadline(lane), index]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When the oldest lock was to be read that has not been asked for.
+    pub(super) fn overdue_since(&self, lane: Lane) -> Option<Mono> {
+        lock(&self.state).table.next_deadline(lane)
+    }
+
+    /// The prefixes under which somebody wants to know every lock, merged so that none begins another.
+    pub(super) fn prefixes(&self) -> Vec<Vec<u8>> {
+        lock(&self.state).places.prefixes()
     }
 
     /// A verified connection stands. The link is up once everything is read.
-    pub(super) fn connected(&self, mode: Mode, version: Option<String>, now: Mono) {
+    pub(super) fn connected(&self, lane: Lane, mode: Mode, version: Option<String>, now: Mono) {
         let mut state = lock(&self.state);
-        state.connection = Some((mode, version));
-        state.table.apply(Event::Up(mode), now);
-        self.complete(&mut state, now);
+        let known = state.lanes.entry(lane).or_insert_with(|| LaneState::new(now));
+        known.connection = Some((mode, version));
+        state.table.apply(Event::Up(lane, mode), now);
+        let state = &mut *state;
+        let slots = state.slots.as_ref();
+        state
+            .places
+            .read_again(now, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane);
+        self.complete(state, lane, now);
     }
 
     /// The connection is lost, or could not be made.
-    pub(super) fn lost(&self, trouble: Trouble, now: Mono) {
+    pub(super) fn lost(&self, lane: Lane, trouble: Trouble, now: Mono) {
         let mut state = lock(&self.state);
-        state.connection = None;
-        state.table.apply(Event::Doubt, now);
-        let link = match state.link {
+        state.table.apply(Event::Doubt(lane), now);
+        let known = state.lanes.entry(lane).or_insert_with(|| LaneState::new(now));
+        known.connection = None;
+        let link = match known.link {
             Link::Up { .. } => Link::Down { since: now, trouble },
             Link::Down { since, .. } => Link::Down { since, trouble },
             Link::Connecting { since, .. } => Link::Connecting {
@@ -140,59 +260,207 @@ impl Endpoint {
                 trouble: Some(trouble),
             },
         };
-        self.relink(&mut state, link);
+        self.relink(&mut state, lane, link);
     }
 
     pub(super) fn invalidated(&self, keys: &[Vec<u8>], at: Mono) {
         let mut state = lock(&self.state);
         for key in keys {
             state.table.apply(Event::Invalidated(key), at);
+            state.places.invalidated(key, at);
         }
     }
 
-    /// All keys may have changed: they are read again, on the same connection, on which tracking goes on.
-    pub(super) fn flushed(&self, at: Mono) {
+    /// These keys under a prefix changed, or were found there.
+    pub(super) fn found(&self, keys: impl IntoIterator<Item = Vec<u8>>, now: Mono) {
         let mut state = lock(&self.state);
-        let Some((mode, _)) = state.connection else { return };
-        if matches!(state.link, Link::Up { .. }) {
+        let state = &mut *state;
+        let mut added = false;
+        for key in keys {
+            for probe in state.places.found(&key) {
+                let lane = state.slots.as_ref().map_or(ONLY, |slots| slots.lane(&probe.key));
+                state.table.watch(&probe, lane, now);
+                added = true;
+            }
+        }
+        if added {
+            self.interest_changed();
+        }
+    }
+
+    /// Something happened to the server that bears on how holds ended.
+    pub(super) fn happened(&self, lane: Lane, evidence: Evidence, now: Mono) {
+        lock(&self.state)
+            .table
+            .apply(Event::Happened(lane, evidence), now);
+    }
+
+    /// All locks may have changed: they are read again, on the same connection, on which tracking goes on.
+    pub(super) fn doubt(&self, lane: Lane, evidence: Evidence, at: Mono) {
+        let mut state = lock(&self.state);
+        let Some(known) = state.lanes.get(&lane) else {
+            return;
+        };
+        let Some((mode, _)) = known.connection else { return };
+        if matches!(known.link, Link::Up { .. }) {
             self.relink(
                 &mut state,
+                lane,
                 Link::Down {
                     since: at,
                     trouble: Trouble::Stale,
                 },
             );
         }
-        state.table.apply(Event::Doubt, at);
-        state.table.apply(Event::Up(mode), at);
-        self.complete(&mut state, at);
+        state.table.apply(Event::Happened(lane, evidence), at);
+        state.table.apply(Event::Doubt(lane), at);
+        state.table.apply(Event::Up(lane, mode), at);
+        let state = &mut *state;
+        let slots = state.slots.as_ref();
+        state
+            .places
+            .read_again(at, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane);
+        self.complete(state, lane, at);
+    }
+
+    /// Whether these answers end a hold that would still have run.
+    pub(super) fn would_end_early<'a>(
+        &self,
+        answers: impl IntoIterator<Item = (&'a Arc<Probe>, &'a Answer)>,
+        now: Mono,
+    ) -> bool {
+        let state = lock(&self.state);
+        let mut answers = answers.into_iter();
+        answers.any(|(probe, answer)| state.table.would_end_early(probe, answer, now))
     }
 
     /// Takes in answers received at `now`; whether the connection can still be relied on.
-    pub(super) fn answered<'a>(&self, events: impl Iterator<Item = Event<'a>>, now: Mono) -> bool {
+    pub(super) fn answered<'a>(
+        &self,
+        lane: Lane,
+        events: impl IntoIterator<Item = Event<'a>>,
+        now: Mono,
+    ) -> bool {
         let mut state = lock(&self.state);
         for event in events {
-            let (Event::Answered(key, _) | Event::Refused(key, _)) = event else {
+            let (Event::Answered(probe, _) | Event::Refused(probe, _)) = event else {
                 continue;
             };
             match state.table.apply(event, now) {
                 Effect::Nothing => {}
-                Effect::Changed => self.changes.push(state.watchers.get(key).into_iter().flatten()),
+                Effect::Changed => {
+                    self.changes.push(state.watchers.get(probe).into_iter().flatten());
+                    self.changes.push_later(state.places.watchers(probe));
+                }
                 Effect::TrackingLost => return false,
             }
         }
-        self.complete(&mut state, now);
+        self.complete(&mut state, lane, now);
         true
     }
 
+    /// Takes in what an index lists, or why it isn't shown.
+    pub(super) fn listed(&self, lane: Lane, index: &Key, names: &Result<Vec<Vec<u8>>, Trouble>, now: Mono) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        for probe in state.places.listed(index, names, now) {
+            let lane = state.slots.as_ref().map_or(ONLY, |slots| slots.lane(&probe.key));
+            state.table.watch(&probe, lane, now);
+        }
+        for probe in state.places.stale(&state.table, now) {
+            state.forget_found(&probe);
+        }
+        self.complete(state, lane, now);
+    }
+
+    /// Forgets locks that turned up and have long been free.
+    pub(super) fn tidy(&self, now: Mono) {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        for probe in state.places.stale(&state.table, now) {
+            state.forget_found(&probe);
+        }
+    }
+
+    /// A server says that this lock is about to move to another one, where it is to be asked for.
+    pub(super) fn ask(&self, probe: &Arc<Probe>, lane: Lane, now: Mono) {
+        let mut state = lock(&self.state);
+        state.asking.insert(Arc::clone(probe));
+        state.table.watch(probe, lane, now);
+        drop(state);
+        self.interest_changed();
+    }
+
+    /// The server that was to get a lock didn't: it is asked for where the map says.
+    pub(super) fn ask_no_more(&self, probe: &Arc<Probe>, now: Mono) {
+        let mut state = lock(&self.state);
+        if state.asking.remove(probe) {
+            let lane = state.lane_of(&probe.key);
+            state.table.watch(probe, lane, now);
+            drop(state);
+            self.interest_changed();
+        }
+    }
+
+    /// Why the whole endpoint isn't there, or that it is.
+    pub(super) fn mapped(&self, result: Result<SlotMap, Trouble>, now: Mono) {
+        let mut state = lock(&self.state);
+        match result {
+            Ok(slots) => state.remap(slots, now),
+            Err(trouble) => {
+                let link = match state.whole {
+                    Some(Link::Down { since, .. }) => Link::Down { since, trouble },
+                    Some(Link::Connecting { since, .. }) => Link::Connecting {
+                        since,
+                        trouble: Some(trouble),
+                    },
+                    Some(Link::Up { .. }) | None => return,
+                };
+                if state.whole.as_ref() != Some(&link) {
+                    state.whole = Some(link);
+                    self.changes.push(&state.workloads);
+                }
+                return;
+            }
+        }
+        self.changes.push(&state.workloads);
+        drop(state);
+        self.interest_changed();
+    }
+
+    /// A server hasn't what the map says it has.
+    pub(super) fn map_is_old(&self) {
+        self.old_map.notify_one();
+    }
+
+    /// Returns when a server said so.
+    pub(super) async fn old_map(&self) {
+        self.old_map.notified().await;
+    }
+
+    /// The map of the cluster as it is known.
+    pub(super) fn slots(&self) -> Option<SlotMap> {
+        lock(&self.state).slots.clone()
+    }
+
     /// The link is up as soon as everything was read on the connection that stands.
-    fn complete(&self, state: &mut State, now: Mono) {
-        if matches!(state.link, Link::Up { .. }) || !state.table.is_complete() {
+    fn complete(&self, state: &mut State, lane: Lane, now: Mono) {
+        let Some(known) = state.lanes.get(&lane) else {
+            return;
+        };
+        let slots = state.slots.as_ref();
+        if matches!(known.link, Link::Up { .. })
+            || !state.table.is_complete(lane)
+            || !state
+                .places
+                .is_complete(|key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane)
+        {
             return;
         }
-        if let Some((mode, version)) = state.connection.clone() {
+        if let Some((mode, version)) = known.connection.clone() {
             self.relink(
                 state,
+                lane,
                 Link::Up {
                     since: now,
                     mode,
@@ -202,28 +470,138 @@ impl Endpoint {
         }
     }
 
-    fn relink(&self, state: &mut State, link: Link) {
-        if state.link != link {
-            tracing::info!(
-                host = self.target.host,
-                port = self.target.port,
-                ?link,
-                "Redis endpoint"
-            );
-            state.link = link;
+    fn relink(&self, state: &mut State, lane: Lane, link: Link) {
+        let known = state.lanes.get_mut(&lane);
+        if let Some(known) = known.filter(|known| known.link != link) {
+            tracing::info!(endpoint = %self.target.servers, lane, ?link, "Redis endpoint");
+            known.link = link;
             self.changes.push(&state.workloads);
         }
     }
 }
 
 impl State {
-    fn unwatch(&mut self, key: &Key, who: &WorkloadKey) {
-        if let Some(watchers) = self.watchers.get_mut(key) {
+    fn lane_of(&self, key: &[u8]) -> Lane {
+        self.slots.as_ref().map_or(ONLY, |slots| slots.lane(key))
+    }
+
+    /// The link of whoever is interested in these locks, and why some of them aren't seen.
+    fn link(&self, locks: &[Arc<Probe>]) -> (Link, Option<(Trouble, Mono)>) {
+        let Some(whole) = &self.whole else {
+            let only = self.lanes.get(&ONLY).map(|lane| lane.link.clone());
+            // There always is one.
+            let none = Link::Connecting {
+                since: Mono::default(),
+                trouble: None,
+            };
+            return (only.unwrap_or(none), None);
+        };
+        if self.slots.as_ref().is_none_or(SlotMap::is_empty) {
+            return (whole.clone(), None);
+        }
+        let lanes: HashSet<Lane> = if locks.is_empty() {
+            self.lanes.keys().copied().collect()
+        } else {
+            locks.iter().filter_map(|probe| self.table.lane(probe)).collect()
+        };
+        let mut up: Option<Link> = None;
+        let mut down: Option<(Trouble, Mono)> = None;
+        let mut connecting = None;
+        for lane in lanes {
+            match self.lanes.get(&lane).map(|lane| &lane.link) {
+                Some(link @ Link::Up { mode, .. }) => {
+                    // The slowest way of learning is what can be promised.
+                    if up.is_none() || *mode == Mode::Polling {
+                        up = Some(link.clone());
+                    }
+                }
+                Some(Link::Down { since, trouble }) => {
+                    down = down.or(Some((*trouble, *since)));
+                }
+                Some(Link::Connecting { since, trouble }) => match trouble {
+                    Some(trouble) => down = down.or(Some((*trouble, *since))),
+                    None => connecting = connecting.or(Some(*since)),
+                },
+                None => {
+                    let since = match whole {
+                        Link::Up { since, .. }
+                        | Link::Down { since, .. }
+                        | Link::Connecting { since, .. } => *since,
+                    };
+                    down = down.or(Some((Trouble::ClusterDown, since)));
+                }
+            }
+        }
+        match (up, down, connecting) {
+            (Some(up), down, since) => (up, down.or(since.map(|since| (Trouble::Timeout, since)))),
+            (None, Some((trouble, since)), _) => (Link::Down { since, trouble }, None),
+            (None, None, Some(since)) => (Link::Connecting { since, trouble: None }, None),
+            (None, None, None) => (whole.clone(), None),
+        }
+    }
+
+    /// Another map: locks go where their slots went. Where the old server is none any more, another one took its place.
+    fn remap(&mut self, slots: SlotMap, now: Mono) {
+        self.whole = Some(Link::Up {
+            since: now,
+            mode: Mode::Tracking,
+            version: None,
+        });
+        let replaced = |lane: Lane| lane != UNCOVERED && !slots.has_lane(lane);
+        let probes: Vec<Arc<Probe>> = self
+            .watchers
+            .keys()
+            .cloned()
+            .chain(self.places.probes())
+            .collect();
+        for probe in probes {
+            let (old, new) = (self.table.lane(&probe), slots.lane(&probe.key));
+            if old == Some(new) {
+                // It has arrived where it was asked for.
+                self.asking.remove(&probe);
+            } else if old.is_some_and(replaced) {
+                self.asking.remove(&probe);
+                let failover = Evidence {
+                    failover: true,
+                    ..Evidence::default()
+                };
+                self.table.happened(&probe, failover);
+                self.table.watch(&probe, new, now);
+            } else if !self.asking.contains(&probe) {
+                self.table.watch(&probe, new, now);
+            }
+        }
+        self.lanes.retain(|lane, _| slots.has_lane(*lane));
+        for lane in slots.lanes() {
+            self.lanes.entry(lane).or_insert_with(|| LaneState::new(now));
+        }
+        self.slots = Some(slots);
+    }
+
+    fn unwatch(&mut self, probe: &Arc<Probe>, who: &WorkloadKey) {
+        if let Some(watchers) = self.watchers.get_mut(probe) {
             watchers.retain(|watcher| **watcher != *who);
             if watchers.is_empty() {
-                self.watchers.remove(key);
-                self.table.forget(key);
+                self.watchers.remove(probe);
+                if !self.places.has(probe) {
+                    self.table.forget(probe);
+                    self.asking.remove(probe);
+                }
             }
+        }
+    }
+
+    fn leave(&mut self, place: &Arc<Discovery>, who: &WorkloadKey) {
+        for probe in self.places.leave(place, who) {
+            self.forget_found(&probe);
+        }
+    }
+
+    /// A lock that no place lists any more, unless somebody asked for it by name.
+    fn forget_found(&mut self, probe: &Arc<Probe>) {
+        if !self.watchers.contains_key(probe) && !self.places.has(probe) {
+            self.table.forget(probe);
+            self.asking.remove(probe);
         }
     }
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::locks::{Hold, HolderValue, KeySnapshot, KeyState, Link, Mode, Mono, Observation};
+use crate::domain::locks::{
+    Hold, HolderValue, KeySnapshot, KeyState, Link, Mode, Mono, Observation, Text, probe::Probe,
+};
 
 #[test]
 fn work_must_fit_into_the_grace_period() {
@@ -136,6 +138,8 @@ const fn secs(secs: u64) -> std::time::Duration {
 fn held(largest: Option<u64>, whole: bool) -> KeyState {
     KeyState::Held(Hold {
         value: HolderValue(b"x".as_slice().into()),
+        text: Text::One(HolderValue(b"x".as_slice().into())),
+        beside: None,
         first_seen: Mono(secs(100)),
         seen_taken: whole,
         last_answer: Mono(secs(100)),
@@ -149,7 +153,7 @@ fn held(largest: Option<u64>, whole: bool) -> KeyState {
 
 fn sees(case: &mut Case, states: &[KeyState]) {
     let keys = states.iter().map(|state| KeySnapshot {
-        key: b"x".as_slice().into(),
+        probe: Probe::string(b"x").into(),
         state: state.clone(),
         ends: vec![],
     });
@@ -164,6 +168,8 @@ fn sees(case: &mut Case, states: &[KeyState]) {
                 mode: Mode::Tracking,
                 version: None,
             },
+            hidden: None,
+            discovered: vec![],
             keys: keys.collect(),
         }),
     });

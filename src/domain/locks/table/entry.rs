@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::{Answer, End, Hold, HolderValue, KeyState, Mode, Mono, Trouble};
-use super::{ENDS_PER_KEY, Effect, POLL_INTERVAL};
+use super::super::probe::{Beside, Form, Probe};
+use super::super::{Answer, End, Evidence, Hold, HolderValue, KeyState, Mode, Mono, Trouble};
+use super::{ENDS_PER_KEY, Effect, Lane, POLL_INTERVAL};
 
 /// Added to a round trip for the uncertainty of a deadline, and to a deadline before the key is read: PTTL has a
 /// resolution of 1 ms, and Redis expires a key when its clock is *past* the expiry.
@@ -23,9 +24,22 @@ const NO_EXPIRY_AFTER: Duration = Duration::from_secs(2);
 /// A key that the server refuses to show is tried again after this: its ACL may have been put right.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
 
+/// Longest time between two looks at a registry that doesn't know a holder.
+const REGISTRY_RETRY: Duration = Duration::from_mins(1);
+
 /// One key. Every field speaks of the last answer that was used, whatever happened to the connection since.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own; no two exclude each other"
+)]
 pub(super) struct Entry {
+    /// The server it is read from.
+    lane: Lane,
+    /// Whether a registry says who holds it: what isn't written there yet is looked for again.
+    registered: bool,
+    /// Whether a holder can run out without a change of the key: a member of a sorted set.
+    runs_out_unchanged: bool,
     /// What the last answer showed; `Unknown` before the first one.
     state: KeyState,
     /// Receipt of the last answer.
@@ -44,6 +58,8 @@ pub(super) struct Entry {
     endless_since: Option<Mono>,
     /// Why the server doesn't show the key, and since when.
     refused: Option<(Trouble, Mono)>,
+    /// What happened to the server since the last answer.
+    evidence: Evidence,
     /// When to read next; `None` while a read is under way, or without a connection, or if nothing is waited for.
     wake: Option<Mono>,
     ends: VecDeque<End>,
@@ -56,9 +72,12 @@ struct Reading {
     invalidated: Option<Mono>,
 }
 
-impl Default for Entry {
-    fn default() -> Self {
+impl Entry {
+    pub(super) fn new(probe: &Probe, lane: Lane) -> Self {
         Self {
+            lane,
+            registered: matches!(probe.beside, Some(Beside::Registry(_))),
+            runs_out_unchanged: matches!(probe.form, Form::SortedSetMember { .. }),
             state: KeyState::Unknown,
             answered: Mono::default(),
             current: false,
@@ -68,13 +87,20 @@ impl Default for Entry {
             shortened: false,
             endless_since: None,
             refused: None,
+            evidence: Evidence::default(),
             wake: None,
             ends: VecDeque::new(),
         }
     }
-}
 
-impl Entry {
+    pub(super) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    pub(super) fn move_to(&mut self, lane: Lane) {
+        self.lane = lane;
+    }
+
     pub(super) fn wake(&self) -> Option<Mono> {
         self.wake
     }
@@ -124,6 +150,21 @@ impl Entry {
         self.refused = None;
         self.set_aside = false;
         self.wake = None;
+    }
+
+    pub(super) fn happened(&mut self, evidence: Evidence) {
+        self.evidence = self.evidence.with(evidence);
+    }
+
+    /// Whether this answer, received at `now`, ends a hold that would still have run.
+    pub(super) fn would_end_early(&self, answer: &Answer, now: Mono) -> bool {
+        let KeyState::Held(hold) = &self.state else {
+            return false;
+        };
+        !hold.is_shown_by(answer)
+            && hold
+                .deadline
+                .is_none_or(|deadline| now + hold.uncertainty < deadline)
     }
 
     pub(super) fn invalidated(&mut self, now: Mono) {
@@ -191,20 +232,22 @@ impl Entry {
                     self.state = KeyState::WrongType { since: now };
                 }
             }
-            Answer::Present { value, expires_in } => {
+            Answer::Present { expires_in, .. } => {
                 let uncertainty = now.since(reading.asked) + RESOLUTION;
                 match &mut self.state {
-                    KeyState::Held(hold) if hold.value == value => {}
+                    KeyState::Held(hold) if hold.is_shown_by(&answer) => {}
                     _ => {
                         changed = true;
                         self.end(interval, seq, now);
-                        self.begin(value, interval.watched, uncertainty, now);
+                        self.begin(&answer, interval.watched, uncertainty, now);
                     }
                 }
+                changed |= self.tell(answer);
                 changed |= self.show(expires_in, uncertainty, now);
             }
         }
         self.answered = now;
+        self.evidence = Evidence::default();
         // An invalidation during the read may have come after the answer: the key is read again, and should it then
         // be gone, that invalidation is when it went.
         self.invalidated = reading.invalidated.map(|_| now);
@@ -220,7 +263,7 @@ impl Entry {
         let Answer::Present { value, .. } = answer else {
             return false;
         };
-        let known = matches!(&self.state, KeyState::Held(hold) if hold.value == *value);
+        let known = matches!(&self.state, KeyState::Held(hold) if hold.is_shown_by(answer));
         reading.invalidated.is_some() || (value.0.is_empty() && !known)
     }
 
@@ -234,20 +277,33 @@ impl Entry {
             (KeyState::Unknown, _)
             | (KeyState::Absent { .. }, Answer::Absent)
             | (KeyState::WrongType { .. }, Answer::WrongType) => false,
-            (KeyState::Held(hold), Answer::Present { value, .. }) => hold.value != *value,
+            (KeyState::Held(hold), Answer::Present { .. }) if !self.runs_out_unchanged => {
+                !hold.is_shown_by(answer)
+            }
             // Expired: servers that don't delete on access announce it when they do.
-            (KeyState::Held(hold), Answer::Absent) => hold
-                .deadline
-                .is_none_or(|deadline| now + hold.uncertainty < deadline),
+            (KeyState::Held(hold), Answer::Present { .. } | Answer::Absent) => {
+                !hold.is_shown_by(answer)
+                    && hold
+                        .deadline
+                        .is_none_or(|deadline| now + hold.uncertainty < deadline)
+            }
             (KeyState::Held(_) | KeyState::Absent { .. } | KeyState::WrongType { .. }, _) => true,
         }
     }
 
-    fn begin(&mut self, value: HolderValue, seen_taken: bool, uncertainty: Duration, now: Mono) {
+    fn begin(&mut self, answer: &Answer, seen_taken: bool, uncertainty: Duration, now: Mono) {
+        let Answer::Present {
+            value, text, beside, ..
+        } = answer
+        else {
+            return;
+        };
         self.shortened = false;
         self.endless_since = None;
         self.state = KeyState::Held(Hold {
-            value,
+            value: value.clone(),
+            text: text.clone(),
+            beside: beside.clone(),
             first_seen: now,
             seen_taken,
             last_answer: now,
@@ -257,6 +313,18 @@ impl Entry {
             no_expiry: false,
             largest_ttl: None,
         });
+    }
+
+    /// Takes over what the answer says about the holder; whether that tells more than was known.
+    fn tell(&mut self, answer: Answer) -> bool {
+        let (KeyState::Held(hold), Answer::Present { text, beside, .. }) = (&mut self.state, answer) else {
+            return false;
+        };
+        hold.text = text;
+        // What stood there once is true as long as the hold lasts.
+        let told = beside.is_some() && hold.beside != beside;
+        hold.beside = beside.or_else(|| hold.beside.take());
+        told
     }
 
     /// Takes over what the answer says about the hold's expiry; whether that changes a verdict.
@@ -301,7 +369,9 @@ impl Entry {
         let KeyState::Held(hold) = std::mem::replace(&mut self.state, KeyState::Unknown) else {
             return false;
         };
-        let ended = interval.invalidated.map_or(now, |at| at.max(hold.last_answer));
+        let ended = interval
+            .invalidated
+            .map_or(now, |at| at.max(hold.last_answer).min(now));
         let watched =
             interval.watched && (interval.mode == Mode::Tracking || last_look_was_taken(&hold, now));
         // Rising with the clock, not just by one: a consumer's cursor stays good when its endpoint becomes another one.
@@ -316,6 +386,7 @@ impl Entry {
             noticed: now,
             watched,
             shortened: self.shortened,
+            evidence: self.evidence,
         });
         true
     }
@@ -334,8 +405,16 @@ impl Entry {
             }
             _ => None,
         };
+        // A registry's key is not known to be tracked: the longer nothing is written there, the rarer it is looked at.
+        let registry = match &self.state {
+            KeyState::Held(hold) if self.registered && hold.beside.is_none() => {
+                let age = now.since(hold.first_seen);
+                Some(now + age.clamp(POLL_INTERVAL, REGISTRY_RETRY))
+            }
+            _ => None,
+        };
         match mode {
-            Mode::Tracking => timer,
+            Mode::Tracking => [timer, registry].into_iter().flatten().min(),
             Mode::Polling => {
                 let last_look = match &self.state {
                     KeyState::Held(Hold {
@@ -349,6 +428,20 @@ impl Entry {
                     .flatten()
                     .min()
             }
+        }
+    }
+}
+
+impl Hold {
+    /// Whether an answer shows this hold still. What stands beside a lock may be written after it was taken: only
+    /// another owner there is another hold.
+    fn is_shown_by(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Present { value, beside, .. } => {
+                let other: fn((&HolderValue, &HolderValue)) -> bool = |(known, said)| known != said;
+                *value == self.value && !self.beside.as_ref().zip(beside.as_ref()).is_some_and(other)
+            }
+            Answer::Absent | Answer::WrongType => false,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What holds after any sequence of events, against a model of a server with tracking.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{Answer, End, HolderValue, Key, KeyState, Mode, Mono};
-use super::{Effect, Event, Table};
+use super::super::{Answer, End, Key, KeyState, Mode, Mono, probe::Probe};
+use super::{ByAddress, Effect, Event, ONLY, Table};
 
 /// What a step of a test does.
 #[derive(Clone, Debug)]
@@ -48,13 +49,13 @@ struct World {
     mode: Option<Mode>,
     data: BTreeMap<Key, (u8, Option<Mono>)>,
     tracked: BTreeSet<Key>,
-    answers: VecDeque<(Key, Answer)>,
+    answers: VecDeque<(Arc<Probe>, Answer)>,
     /// All ends ever seen, by their numbers.
-    ended: BTreeMap<u64, (Key, End)>,
+    ended: BTreeMap<u64, (Arc<Probe>, End)>,
 }
 
-fn name(key: u8) -> Key {
-    [b'k', key].as_slice().into()
+fn name(key: u8) -> Arc<Probe> {
+    Probe::string(&[b'k', key]).into()
 }
 
 impl World {
@@ -68,31 +69,31 @@ impl World {
             answers: VecDeque::new(),
             ended: BTreeMap::new(),
         };
-        world.table.watch(&name(0), world.now);
-        world.table.watch(&name(1), world.now);
+        world.table.watch(&name(0), ONLY, world.now);
+        world.table.watch(&name(1), ONLY, world.now);
         world
     }
 
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Watch(key) => self.table.watch(&name(*key), self.now),
+            Step::Watch(key) => self.table.watch(&name(*key), ONLY, self.now),
             Step::Forget(key) => self.table.forget(&name(*key)),
             Step::Set(key, value, ttl) => {
                 let deadline = ttl.map(|ttl| self.now + Duration::from_millis(ttl.into()));
-                self.data.insert(name(*key), (*value, deadline));
-                self.touched(&name(*key));
+                self.data.insert(Key::clone(&name(*key).key), (*value, deadline));
+                self.touched(&name(*key).key);
             }
             Step::Delete(key) => {
-                if self.data.remove(&name(*key)).is_some() {
-                    self.touched(&name(*key));
+                if self.data.remove(&name(*key).key).is_some() {
+                    self.touched(&name(*key).key);
                 }
             }
             Step::Flush => {
                 self.data.clear();
                 self.tracked.clear();
                 if let Some(mode) = self.mode.filter(|mode| *mode == Mode::Tracking) {
-                    self.table.apply(Event::Doubt, self.now);
-                    self.table.apply(Event::Up(mode), self.now);
+                    self.table.apply(Event::Doubt(ONLY), self.now);
+                    self.table.apply(Event::Up(ONLY, mode), self.now);
                 }
             }
             Step::Advance(ms) => self.now = self.now + Duration::from_millis((*ms).into()),
@@ -102,13 +103,13 @@ impl World {
                 self.mode = None;
                 self.tracked.clear();
                 self.answers.clear();
-                self.table.apply(Event::Doubt, self.now);
+                self.table.apply(Event::Doubt(ONLY), self.now);
             }
             Step::Connect(tracking) => {
                 self.take(&Step::Disconnect);
                 let mode = if *tracking { Mode::Tracking } else { Mode::Polling };
                 self.mode = Some(mode);
-                self.table.apply(Event::Up(mode), self.now);
+                self.table.apply(Event::Up(ONLY, mode), self.now);
             }
         }
         self.check();
@@ -124,7 +125,8 @@ impl World {
         if self.mode.is_none() || !self.answers.is_empty() {
             return;
         }
-        for key in self.table.due(self.now, 2) {
+        for probe in self.table.due(ONLY, self.now, 2) {
+            let key = Key::clone(&probe.key);
             if self
                 .data
                 .get(&key)
@@ -133,17 +135,13 @@ impl World {
                 self.data.remove(&key);
                 self.touched(&key);
             }
-            let answer = self
-                .data
-                .get(&key)
-                .map_or(Answer::Absent, |(value, deadline)| Answer::Present {
-                    value: HolderValue([*value].as_slice().into()),
-                    expires_in: deadline.map(|at| at.since(self.now)),
-                });
+            let answer = self.data.get(&key).map_or(Answer::Absent, |(value, deadline)| {
+                Answer::held(&[*value], deadline.map(|at| at.since(self.now)))
+            });
             if self.mode == Some(Mode::Tracking) {
-                self.tracked.insert(Key::clone(&key));
+                self.tracked.insert(key);
             }
-            self.answers.push_back((key, answer));
+            self.answers.push_back((probe, answer));
         }
     }
 
@@ -169,11 +167,12 @@ impl World {
             .table
             .entries
             .iter()
-            .filter_map(|(key, entry)| Some((entry.wake()?, Key::clone(key))))
+            .filter_map(|(probe, entry)| Some((entry.wake()?, ByAddress(Arc::clone(probe)))))
             .collect();
-        assert_eq!(self.table.wakes, wakes);
+        let queue = self.table.lanes.get(&ONLY);
+        assert_eq!(queue.map_or(&BTreeSet::new(), |queue| &queue.wakes), &wakes);
         assert_eq!(
-            self.table.unread,
+            queue.map_or(0, |queue| queue.unread),
             self.table
                 .entries
                 .values()
@@ -181,7 +180,7 @@ impl World {
                 .count()
         );
 
-        let keys: Vec<Key> = self.table.entries.keys().cloned().collect();
+        let keys: Vec<_> = self.table.entries.keys().cloned().collect();
         for key in keys {
             let snapshot = self.table.snapshot(&key);
             let (mut last, mut begun) = (None, Mono::default());
@@ -191,7 +190,7 @@ impl World {
                 let first = self
                     .ended
                     .entry(end.seq)
-                    .or_insert_with(|| (Key::clone(&key), end.clone()));
+                    .or_insert_with(|| (Arc::clone(&key), end.clone()));
                 assert_eq!(
                     (&first.0, &first.1),
                     (&key, end),
@@ -230,14 +229,14 @@ impl World {
             self.receive();
         }
         self.check();
-        assert!(self.table.is_complete());
+        assert!(self.table.is_complete(ONLY));
         for key in self.table.entries.keys() {
             let known = match self.table.snapshot(key).state {
                 KeyState::Held(hold) => Some(hold.value.0[0]),
                 KeyState::Absent { .. } => None,
                 other => panic!("{other:?}"),
             };
-            assert_eq!(known, self.data.get(key).map(|(value, _)| *value));
+            assert_eq!(known, self.data.get(&key.key).map(|(value, _)| *value));
         }
     }
 }

@@ -1,11 +1,17 @@
 //! What a sequence of events makes of one key, case by case. Times are milliseconds after an arbitrary start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Answer, End, Hold, HolderValue, Key, KeyState, Mode, Mono, Trouble};
-use super::{ENDS_PER_KEY, Effect, Event, Table};
+use super::super::{Answer, End, Hold, HolderValue, KeyState, Mode, Mono, Trouble, probe::Probe};
+use super::{ENDS_PER_KEY, Effect, Event, ONLY, Table};
 
 const KEY: &[u8] = b"lock";
+/// The lock that all cases are about.
+fn probe() -> Arc<Probe> {
+    Probe::string(KEY).into()
+}
+
 const START: u64 = 1_000_000;
 
 fn at(ms: u64) -> Mono {
@@ -21,17 +27,11 @@ fn value(name: &str) -> HolderValue {
 }
 
 fn held(name: &str, ttl: u64) -> Answer {
-    Answer::Present {
-        value: value(name),
-        expires_in: Some(ms(ttl)),
-    }
+    Answer::held(name.as_bytes(), Some(ms(ttl)))
 }
 
 fn endless(name: &str) -> Answer {
-    Answer::Present {
-        value: value(name),
-        expires_in: None,
-    }
+    Answer::held(name.as_bytes(), None)
 }
 
 /// A table with one key, and the server's side of the conversation.
@@ -40,8 +40,8 @@ struct Script(Table);
 impl Script {
     fn new(mode: Mode) -> Self {
         let mut table = Table::default();
-        table.watch(&KEY.into(), at(0));
-        table.apply(Event::Up(mode), at(0));
+        table.watch(&probe(), ONLY, at(0));
+        table.apply(Event::Up(ONLY, mode), at(0));
         Self(table)
     }
 
@@ -52,11 +52,11 @@ impl Script {
     }
 
     fn ask(&mut self, asked: u64) {
-        assert_eq!(self.0.due(at(asked), 10), [Key::from(KEY)], "due at {asked}");
+        assert_eq!(self.0.due(ONLY, at(asked), 10), [probe()], "due at {asked}");
     }
 
     fn answer(&mut self, received: u64, answer: Answer) -> Effect {
-        self.0.apply(Event::Answered(KEY, answer), at(received))
+        self.0.apply(Event::Answered(&probe(), answer), at(received))
     }
 
     fn invalidate(&mut self, now: u64) {
@@ -71,14 +71,17 @@ impl Script {
 
     /// The connection is lost at `lost` and stands again at `again`.
     fn reconnect(&mut self, lost: u64, again: u64, mode: Mode) {
-        self.0.apply(Event::Doubt, at(lost));
-        assert_eq!((self.state(), self.0.next_deadline()), (KeyState::Unknown, None));
-        self.0.apply(Event::Up(mode), at(again));
-        assert!(!self.0.is_complete());
+        self.0.apply(Event::Doubt(ONLY), at(lost));
+        assert_eq!(
+            (self.state(), self.0.next_deadline(ONLY)),
+            (KeyState::Unknown, None)
+        );
+        self.0.apply(Event::Up(ONLY, mode), at(again));
+        assert!(!self.0.is_complete(ONLY));
     }
 
     fn state(&self) -> KeyState {
-        self.0.snapshot(&KEY.into()).state
+        self.0.snapshot(&probe()).state
     }
 
     fn hold(&self) -> Hold {
@@ -89,7 +92,7 @@ impl Script {
     }
 
     fn ends(&self) -> Vec<End> {
-        self.0.snapshot(&KEY.into()).ends
+        self.0.snapshot(&probe()).ends
     }
 
     fn only_end(&self) -> End {
@@ -100,7 +103,7 @@ impl Script {
     }
 
     fn next(&self) -> Option<u64> {
-        let millis = u64::try_from(self.0.next_deadline()?.0.as_millis()).unwrap();
+        let millis = u64::try_from(self.0.next_deadline(ONLY)?.0.as_millis()).unwrap();
         Some(millis - START)
     }
 }
@@ -109,12 +112,12 @@ impl Script {
 fn a_key_is_unknown_until_it_is_answered() {
     let mut script = Script::new(Mode::Tracking);
     assert_eq!(
-        (script.state(), script.0.is_complete()),
+        (script.state(), script.0.is_complete(ONLY)),
         (KeyState::Unknown, false)
     );
     assert_eq!(script.read(0, Answer::Absent), Effect::Changed);
     assert_eq!(
-        (script.state(), script.0.is_complete()),
+        (script.state(), script.0.is_complete(ONLY)),
         (KeyState::Absent { since: at(1) }, true)
     );
     assert_eq!(script.next(), None, "its changes are announced");
@@ -159,7 +162,7 @@ fn a_deadline_is_looked_at_two_milliseconds_later() {
     let mut script = Script::new(Mode::Tracking);
     script.read(0, held("a", 1000));
     assert_eq!(script.next(), Some(1003));
-    assert!(script.0.due(at(1002), 10).is_empty());
+    assert!(script.0.due(ONLY, at(1002), 10).is_empty());
     // A read that comes a moment too early finds PTTL 0, and the key is looked at once more.
     assert_eq!(script.read(1003, held("a", 0)), Effect::Nothing);
     assert_eq!(script.next(), Some(1006));
@@ -379,20 +382,26 @@ fn a_refused_key_is_unknown_and_tried_again() {
     assert_eq!(
         script
             .0
-            .apply(Event::Refused(KEY, Trouble::PermissionDenied), at(1)),
+            .apply(Event::Refused(&probe(), Trouble::PermissionDenied), at(1)),
         Effect::Changed
     );
-    assert_eq!(script.0.refusal(KEY), Some((Trouble::PermissionDenied, at(1))));
-    assert!(script.0.is_complete(), "it doesn't keep the others waiting");
+    assert_eq!(
+        script.0.refusal(&probe()),
+        Some((Trouble::PermissionDenied, at(1)))
+    );
+    assert!(script.0.is_complete(ONLY), "it doesn't keep the others waiting");
     script.ask(5001);
     assert_eq!(
         script
             .0
-            .apply(Event::Refused(KEY, Trouble::PermissionDenied), at(5002)),
+            .apply(Event::Refused(&probe(), Trouble::PermissionDenied), at(5002)),
         Effect::Nothing
     );
     assert_eq!(script.read(10_002, held("a", 1000)), Effect::Changed);
-    assert_eq!((script.0.refusal(KEY), script.hold().seen_taken), (None, false));
+    assert_eq!(
+        (script.0.refusal(&probe()), script.hold().seen_taken),
+        (None, false)
+    );
 }
 
 #[test]
@@ -426,17 +435,17 @@ fn ends_are_numbered_so_that_later_ones_have_higher_numbers_at_every_endpoint() 
 fn a_key_watched_later_is_due_at_once_and_a_forgotten_one_never() {
     let mut script = Script::new(Mode::Tracking);
     script.read(0, held("a", 1000));
-    let second = Key::from(&b"second"[..]);
-    script.0.watch(&second, at(500));
-    assert!(!script.0.is_complete());
-    assert_eq!(script.0.due(at(500), 10), [Key::clone(&second)]);
+    let second: Arc<Probe> = Probe::string(b"second").into();
+    script.0.watch(&second, ONLY, at(500));
+    assert!(!script.0.is_complete(ONLY));
+    assert_eq!(script.0.due(ONLY, at(500), 10), [Arc::clone(&second)]);
     script.0.forget(&second);
-    assert!(script.0.is_complete());
+    assert!(script.0.is_complete(ONLY));
     assert_eq!(
         script.0.apply(Event::Answered(&second, held("a", 1)), at(501)),
         Effect::Nothing
     );
-    script.0.forget(KEY);
-    assert_eq!(script.0.next_deadline(), None);
+    script.0.forget(&probe());
+    assert_eq!(script.0.next_deadline(ONLY), None);
     assert_eq!(script.state(), KeyState::Unknown);
 }

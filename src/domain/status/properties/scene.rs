@@ -1,6 +1,6 @@
 //! A workload and what is seen of it, driven as `reconcile` drives the core, and asked after each pass.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,11 @@ use crate::{
             Step as PlanStep,
         },
         decide,
-        locks::{Answer, HolderValue, Key, Link, Mode, Mono, Observation, table::Event, table::Table},
+        locks::{
+            Answer, Link, Mode, Mono, Observation,
+            probe::Probe,
+            table::{Event, ONLY, Table},
+        },
         memory::Memory,
         neighbours::{Neighbours, Target},
         ownership::{ContainerEnd, ContainerView, PodView},
@@ -128,7 +132,7 @@ impl Scene {
             uids: 0,
         };
         for key in scene.keys() {
-            scene.table.watch(&key, now);
+            scene.table.watch(&key, ONLY, now);
         }
         for name in &PODS[..3] {
             scene.pod(name, PodShape::Ready);
@@ -155,10 +159,10 @@ impl Scene {
         self.resource.status.clone().unwrap_or_default()
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<Arc<Probe>> {
         let sets = self.workload.iter().flat_map(|workload| &workload.locks);
         sets.flat_map(|set| &set.locks)
-            .map(|lock| lock.key.as_bytes().into())
+            .map(|lock| Arc::clone(&lock.probe))
             .collect()
     }
 
@@ -222,7 +226,7 @@ impl Scene {
             self.table.forget(key);
         }
         for key in &new {
-            self.table.watch(key, self.now);
+            self.table.watch(key, ONLY, self.now);
         }
     }
 
@@ -331,13 +335,13 @@ impl Scene {
             StoreShape::Connecting(trouble) => Ok(Link::Connecting { since, trouble }),
             StoreShape::Down(trouble) => Ok(Link::Down { since, trouble }),
             StoreShape::Up(mode) => {
-                self.table.apply(Event::Up(mode), since);
+                self.table.apply(Event::Up(ONLY, mode), since);
                 let version = Some("7.4.0".into());
                 self.link = Ok(Link::Up { since, mode, version });
                 return;
             }
         };
-        self.table.apply(Event::Doubt, since);
+        self.table.apply(Event::Doubt(ONLY), since);
     }
 
     /// Everything in the store is read at this moment.
@@ -347,18 +351,15 @@ impl Scene {
         if let Ok(Link::Up { mode, .. }) = self.link {
             if mode == Mode::Tracking {
                 for key in &keys {
-                    self.table.apply(Event::Invalidated(key), self.now);
+                    self.table.apply(Event::Invalidated(&key.key), self.now);
                 }
             } else {
                 // A poll after a long time is a connection that was not watched.
-                self.table.apply(Event::Up(mode), self.now);
+                self.table.apply(Event::Up(ONLY, mode), self.now);
             }
-            for key in self.table.due(self.now, usize::MAX) {
-                let present = |value: String, expires_in| Answer::Present {
-                    value: HolderValue(value.as_bytes().into()),
-                    expires_in,
-                };
-                let found = self.data.get(std::str::from_utf8(&key).unwrap());
+            for key in self.table.due(ONLY, self.now, usize::MAX) {
+                let present = |value: String, expires_in| Answer::held(value.as_bytes(), expires_in);
+                let found = self.data.get(std::str::from_utf8(&key.key).unwrap());
                 let answer = match found.copied().unwrap_or(LockShape::Free) {
                     LockShape::Free => Answer::Absent,
                     LockShape::WrongType => Answer::WrongType,
@@ -374,6 +375,8 @@ impl Scene {
         let observation = |link: &Link| Observation {
             at: self.now,
             link: link.clone(),
+            hidden: None,
+            discovered: vec![],
             keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
         };
         Some(StoreView {

@@ -501,8 +501,8 @@ impl Spec {
             set["balance"] = json!({ "enabled": false });
             set
         };
-        let mut unsupported = set("other", "Continuous", &["z"]);
-        unsupported["dialect"] = json!("Redlock");
+        let mut opaque = set("other", "Continuous", &["z"]);
+        opaque["dialect"] = json!("Redlock");
         let mut custom = set("own", "Continuous", &["a", "b"]);
         custom["dialect"] = json!("Custom");
         custom["keyPrefix"] = json!("rigatoni:lock:");
@@ -518,7 +518,7 @@ impl Spec {
             3 => json!([unbalanced(set("leader", "Continuous", &["a"]))]),
             5 => json!([set("leader", "Continuous", &["a"])]),
             6 => json!([custom]),
-            4 => json!([set("jobs", "Continuous", &["a", "b"]), unsupported]),
+            4 => json!([set("jobs", "Continuous", &["a", "b"]), opaque]),
             _ => {
                 // More than status has room for.
                 let set = |at: usize| {

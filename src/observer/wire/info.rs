@@ -1,0 +1,85 @@
+//! What INFO says: who answers, and how it fares.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::{Fault, PROTOCOL_ERROR, replies};
+
+/// The fields of INFO.
+#[derive(Clone, Debug, Default)]
+pub(in crate::observer) struct Info(HashMap<String, String>);
+
+/// Who answers: what must stay the same as long as a connection stands.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(in crate::observer) struct Identity {
+    /// `run_id`: another one is another process, with other data.
+    run_id: Option<String>,
+    /// `master_replid`: another one is another history of the data.
+    replication_id: Option<String>,
+}
+
+impl Info {
+    pub(super) fn of(reply: Option<Value>) -> Result<Self, Fault> {
+        let reply = reply.ok_or(PROTOCOL_ERROR)?;
+        if let Value::ServerError(error) = &reply {
+            return Err(Fault {
+                trouble: replies::trouble_of(error),
+                spoke: true,
+            });
+        }
+        let info = replies::text(&reply).ok_or(PROTOCOL_ERROR)?;
+        let fields = info.lines().filter_map(|line| line.trim_end().split_once(':'));
+        Ok(Self(
+            fields
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        ))
+    }
+
+    /// A field as it is written.
+    pub(in crate::observer) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A field that counts something.
+    pub(in crate::observer) fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+
+    pub(in crate::observer) fn identity(&self) -> Identity {
+        let own = |name| self.get(name).map(str::to_owned);
+        Identity {
+            run_id: own("run_id"),
+            replication_id: own("master_replid"),
+        }
+    }
+
+    pub(in crate::observer) fn version(&self) -> Option<String> {
+        self.get("redis_version").map(str::to_owned)
+    }
+
+    pub(in crate::observer) fn evicted_keys(&self) -> Option<u64> {
+        self.number("evicted_keys")
+    }
+
+    /// Whether the server may evict keys that have an expiry.
+    pub(in crate::observer) fn evicts(&self) -> bool {
+        self.number("maxmemory").is_some_and(|limit| limit > 0)
+            && self
+                .get("maxmemory_policy")
+                .is_some_and(|policy| policy != "noeviction")
+    }
+
+    /// How often everything was flushed (`INFO commandstats`).
+    pub(in crate::observer) fn flushes(&self) -> u64 {
+        let calls = |command: &str| {
+            let counted = self.get(&format!("cmdstat_{command}"))?;
+            counted.strip_prefix("calls=")?.split(',').next()?.parse().ok()
+        };
+        ["flushall", "flushdb", "swapdb"]
+            .into_iter()
+            .filter_map(calls)
+            .fold(0, u64::saturating_add)
+    }
+}
