@@ -98,6 +98,20 @@ pub(crate) fn search_path() -> std::ffi::OsString {
     env::join_paths(folders).unwrap_or(path)
 }
 
+/// Cargo, also from inside of a test. What it says there about the tested package is taken back: build scripts look at
+/// such variables, and would build their crates anew, and then again without them.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let said = name.to_string_lossy();
+        if said.starts_with("CARGO_PKG_") || said.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Runs a command to its end and hands back what it printed.
 pub fn run(command: &mut Command) -> Result<String, Error> {
     let output = command.output().map_err(|source| Error::Io {

@@ -5,10 +5,12 @@
 //! interpreter. The programs lie in folders inside it, each named after its text, so that a changed program installs
 //! nothing anew, and two versions of this repository don't disturb each other.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use lockstep_cluster::cache::{self, Lock};
 use lockstep_cluster::error::IoContext as _;
@@ -72,7 +74,50 @@ pub(crate) fn command(library: Library) -> Result<CommandLine, Error> {
     match library.runtime() {
         Runtime::Node(program) => node(program),
         Runtime::Python(program) => python(program),
+        Runtime::Rust(program) => rust(program),
     }
+}
+
+/// The program beside this one, built first. Cargo knows what is up to date; asked once per process, that takes no time.
+fn rust(program: &str) -> Result<CommandLine, Error> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = if let Some(folder) = &*built {
+        folder.clone()
+    } else {
+        let this = env::current_exe().while_trying("find", Path::new("this program"))?;
+        // Tests lie in a folder of their own, `deps`.
+        let folder = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+        let folder = folder.unwrap_or(&this).to_owned();
+        let (name, target) = (
+            folder.file_name().unwrap_or_default(),
+            folder.parent().unwrap_or(&folder),
+        );
+        let mut command = tools::cargo();
+        command
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "lockstep-workers-rust",
+                "--profile",
+            ])
+            .arg(if name == "debug" { "dev".as_ref() } else { name })
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let step = Step::start(
+            "build the workers of Rust",
+            "a second, or a minute for the first time",
+        );
+        tools::run(&mut command)?;
+        step.done();
+        built.insert(folder).clone()
+    };
+    Ok(CommandLine {
+        program: folder.join(program),
+        arguments: Vec::new(),
+    })
 }
 
 fn node(program: &str) -> Result<CommandLine, Error> {

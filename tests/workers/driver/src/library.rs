@@ -17,6 +17,10 @@ pub enum Library {
     PythonRedisLock,
     /// `PyPI` `celery-redbeat`: the lock of Celery's own beat service.
     RedBeat,
+    /// crates.io `rslock`: `using`, in one or more Redis servers.
+    Rslock,
+    /// crates.io `rigatoni-core`: its pipeline, over the store of `rigatoni-stores`.
+    Rigatoni,
 }
 
 /// Where a library's locks show the owner that a worker is started with.
@@ -39,18 +43,36 @@ pub(crate) enum Runtime {
     Node(&'static str),
     /// Python, with this program of `tests/workers/python`.
     Python(&'static str),
+    /// None, with this program of `tests/workers/rust`.
+    Rust(&'static str),
 }
 
 impl Library {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Redlock,
         Self::Bull,
         Self::BullMq,
         Self::RedisPy,
         Self::PythonRedisLock,
         Self::RedBeat,
+        Self::Rslock,
+        Self::Rigatoni,
     ];
+
+    /// Whether it takes a lock in a majority of several servers.
+    #[must_use]
+    pub fn has_quorum(self) -> bool {
+        match self {
+            Self::Redlock | Self::Rslock => true,
+            Self::Bull
+            | Self::BullMq
+            | Self::RedisPy
+            | Self::PythonRedisLock
+            | Self::RedBeat
+            | Self::Rigatoni => false,
+        }
+    }
 
     /// The package's name in its registry.
     #[must_use]
@@ -62,6 +84,8 @@ impl Library {
             Self::RedisPy => "redis",
             Self::PythonRedisLock => "python-redis-lock",
             Self::RedBeat => "celery-redbeat",
+            Self::Rslock => "rslock",
+            Self::Rigatoni => "rigatoni-core",
         }
     }
 
@@ -70,7 +94,13 @@ impl Library {
     #[must_use]
     pub fn renews(self) -> bool {
         match self {
-            Self::Redlock | Self::Bull | Self::BullMq | Self::PythonRedisLock | Self::RedBeat => true,
+            Self::Redlock
+            | Self::Bull
+            | Self::BullMq
+            | Self::PythonRedisLock
+            | Self::RedBeat
+            | Self::Rslock
+            | Self::Rigatoni => true,
             Self::RedisPy => false,
         }
     }
@@ -80,7 +110,9 @@ impl Library {
     pub fn endless_by_default(self) -> bool {
         match self {
             Self::RedisPy | Self::PythonRedisLock => true,
-            Self::Redlock | Self::Bull | Self::BullMq | Self::RedBeat => false,
+            Self::Redlock | Self::Bull | Self::BullMq | Self::RedBeat | Self::Rslock | Self::Rigatoni => {
+                false
+            }
         }
     }
 
@@ -89,8 +121,9 @@ impl Library {
     pub fn owner_in(self) -> OwnerIn {
         match self {
             Self::RedisPy | Self::PythonRedisLock => OwnerIn::Value,
+            Self::Rigatoni => OwnerIn::HostName,
             Self::BullMq => OwnerIn::JobField,
-            Self::Redlock | Self::Bull | Self::RedBeat => OwnerIn::Nowhere,
+            Self::Redlock | Self::Bull | Self::RedBeat | Self::Rslock => OwnerIn::Nowhere,
         }
     }
 
@@ -102,6 +135,8 @@ impl Library {
             Self::RedisPy => Runtime::Python("worker_redis.py"),
             Self::PythonRedisLock => Runtime::Python("worker_redis_lock.py"),
             Self::RedBeat => Runtime::Python("worker_redbeat.py"),
+            Self::Rslock => Runtime::Rust("rslock-worker"),
+            Self::Rigatoni => Runtime::Rust("rigatoni-pipeline-worker"),
         }
     }
 }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -94,11 +95,32 @@ const FACTS: &[Facts] = &[
         stays: Stays::Acquisition,
         default_ttl: Some(1500),
     },
+    Facts {
+        library: Library::Rslock,
+        key: "orders",
+        kind: "string",
+        // Twenty bytes, of any value; written here as digits.
+        value: "[0-9a-f]{40}",
+        stays: Stays::Acquisition,
+        // The library has none; it is the program's.
+        default_ttl: Some(10),
+    },
+    Facts {
+        library: Library::Rigatoni,
+        key: "rigatoni:lock:mydb:orders",
+        kind: "string",
+        value: "HOST-UUID",
+        // Of a pipeline; the program makes a new one for every lock that it takes.
+        stays: Stays::Acquisition,
+        default_ttl: Some(30),
+    },
 ];
 
 impl Facts {
     fn value(&self) -> Regex {
         let value = self.value.replace("UUID1_HEX", UUID1_HEX).replace("UUID", UUID);
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("the host name");
+        let value = value.replace("HOST", &regex::escape(host.trim()));
         Regex::new(&format!("^{value}$")).expect("a pattern")
     }
 }
@@ -107,6 +129,8 @@ impl Facts {
 struct Store {
     redis: Redis,
     key: String,
+    /// Whether values may be no text.
+    binary: bool,
 }
 
 impl Store {
@@ -114,6 +138,7 @@ impl Store {
         Self {
             redis: Redis::start(RedisOptions::default()).expect("a Redis"),
             key: facts.key.to_owned(),
+            binary: facts.library == Library::Rslock,
         }
     }
 
@@ -137,8 +162,13 @@ impl Store {
         self.ask(&["TYPE", &self.key])
     }
 
-    /// The value; of a hash, its only field and that field's value.
+    /// The value; of a hash, its only field and that field's value; of bytes, their digits.
     fn value(&self) -> String {
+        if self.binary {
+            let script = "return (redis.call('GET', KEYS[1]):gsub('.', function(byte) \
+                          return string.format('%02x', string.byte(byte)) end))";
+            return self.ask(&["EVAL", script, "1", &self.key]);
+        }
         match self.kind().as_str() {
             "hash" => self.ask(&["HGETALL", &self.key]).replace('\n', " "),
             _ => self.ask(&["GET", &self.key]),
@@ -361,7 +391,8 @@ fn main() {
             })
         })
         .collect();
-    let quorum = [Library::Redlock].map(|library| {
+    let quorum = Library::ALL.into_iter().filter(|library| library.has_quorum());
+    let quorum = quorum.map(|library| {
         Trial::test(format!("{library}::holds_in_a_majority_of_servers"), move || {
             holds_in_a_majority_of_servers(library);
             Ok(())
