@@ -357,7 +357,11 @@ impl Pass<'_> {
             Servers::Sentinel(_) | Servers::Cluster(_) => None,
         };
         let mut observations = self.context.observers.observe(&self.key, vec![target], interest);
-        let observation = observations.pop()?;
+        let observation = if observations.len() > 1 {
+            self.entry.memory.quorum.combine(&observations, clock::mono())
+        } else {
+            observations.pop()?
+        };
         self.entry.credentials.judge(&observation.link);
         Some(StoreView {
             place,

@@ -137,7 +137,9 @@ pub fn assess(
                 assessment.findings.extend(finding);
             }
         }
-        if let Some(settings) = &set.balance {
+        // Of locks that aren't seen nobody knows who holds them.
+        let all_seen = matches!(&assessment.sight, Sight::Clear { hidden: None, .. });
+        if let Some(settings) = set.balance.as_ref().filter(|_| all_seen) {
             let ttl = memory.ttl(set);
             assessment.balance.push(balance::judge(
                 set,
@@ -149,6 +151,11 @@ pub fn assess(
                 now,
                 &mut recheck,
             ));
+        }
+    }
+    if matches!(assessment.sight, Sight::Clear { hidden: Some(_), .. }) {
+        for balance in memory.balance.values_mut() {
+            balance.interrupt(now.mono);
         }
     }
     memory.told_rest = None;
@@ -170,18 +177,35 @@ fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Rec
         Ok(Observation {
             link: Link::Up { mode, version, .. },
             keys,
+            hidden: missing,
             ..
         }) => {
-            if keys.iter().all(|key| key.state != KeyState::Unknown) {
+            let clear = |hidden: Option<_>| Sight::Clear {
+                mode: *mode,
+                version: version.as_deref().and_then(plain_version),
+                missing: (*missing)
+                    .filter(|_| hidden.is_none())
+                    .map(|(trouble, _)| trouble),
+                hidden,
+            };
+            let unseen = keys.iter().any(|key| key.state == KeyState::Unknown);
+            if !unseen {
                 memory.ever_complete = true;
                 memory.incomplete_since = None;
                 memory.down_since = None;
-                return Sight::Clear {
-                    mode: *mode,
-                    version: version.as_deref().and_then(plain_version),
-                };
+                return clear(None);
             }
-            (Trouble::Stale, false)
+            let some = keys.iter().any(|key| key.state != KeyState::Unknown);
+            match (missing, memory.incomplete_since) {
+                // Long enough: the others are judged by themselves.
+                (Some((trouble, _)), Some((since, wall))) if some && is_over(memory, since, now) => {
+                    memory.ever_complete = true;
+                    let since = *memory.down_since.get_or_insert(wall);
+                    return clear(Some((*trouble, since)));
+                }
+                (Some((trouble, _)), _) => (*trouble, false),
+                (None, _) => (Trouble::Stale, false),
+            }
         }
         Ok(Observation {
             link: Link::Connecting { trouble, .. },
@@ -197,19 +221,27 @@ fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Rec
     let since = *memory
         .incomplete_since
         .get_or_insert((now.mono, whole_seconds(now.wall)));
-    let patience = if memory.ever_complete {
-        NEXT_READ
-    } else {
-        FIRST_READ
-    };
-    if now.mono < since.0 + patience && !certain {
-        recheck.at(since.0 + patience);
+    if !is_over(memory, since.0, now) && !certain {
+        recheck.at(since.0 + patience(memory));
         return Sight::Pending;
     }
     Sight::Blind {
         trouble,
         since: *memory.down_since.get_or_insert(since.1),
     }
+}
+
+fn patience(memory: &StoreMemory) -> Duration {
+    if memory.ever_complete {
+        NEXT_READ
+    } else {
+        FIRST_READ
+    }
+}
+
+/// Whether an incomplete read that began at `since` is to be said.
+fn is_over(memory: &StoreMemory, since: Mono, now: Now) -> bool {
+    now.mono >= since + patience(memory)
 }
 
 /// A version as servers write it. Whatever else a server says in its place is not shown.

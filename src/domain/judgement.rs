@@ -20,6 +20,10 @@ pub enum Sight {
         mode: Mode,
         /// The server's version.
         version: Option<String>,
+        /// Why, and since when, some of the locks are not seen: they alone are Unknown.
+        hidden: Option<(Trouble, Timestamp)>,
+        /// Why one of several servers isn't there that is not needed to see the locks.
+        missing: Option<Trouble>,
     },
     /// Not complete, but not for so long that it is said: what status says stays.
     Pending,

@@ -4,6 +4,7 @@
 
 pub mod dialect;
 pub mod probe;
+pub mod quorum;
 pub mod table;
 
 use std::{sync::Arc, time::Duration};

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     drift::Drift,
-    locks::Mono,
+    locks::{Mono, quorum::Quorum},
     ownership::PodView,
     status::EXHAUSTED_AFTER,
     workload::{LockSet, Workload},
@@ -39,6 +39,8 @@ pub struct Memory {
     pub locks: BTreeMap<LockId, LockMemory>,
     /// The endpoint whose ends were judged, and the number of the last of them; `None`: none was looked at yet.
     pub cursor: Option<(u64, u64)>,
+    /// What a majority of servers showed last, where the locks are on several.
+    pub quorum: Quorum,
     /// Balance clocks by set.
     pub balance: BTreeMap<String, BalanceMemory>,
     /// The store's connection.

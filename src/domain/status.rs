@@ -175,7 +175,7 @@ pub(super) fn report(
         None => previous.locks.clone(),
     };
     let store = match &decision.assessment.sight {
-        Sight::Clear { mode, version } => Some(status::Store {
+        Sight::Clear { mode, version, .. } => Some(status::Store {
             mode: match mode {
                 Mode::Tracking => "Tracking".to_owned(),
                 Mode::Polling => "Polling".to_owned(),

@@ -221,7 +221,7 @@ fn set_status(set: &LockSet, assessment: &Assessment, before: Option<&Locks>, me
         assumed: (assumed != Assumed::default()).then_some(assumed),
         balance: balance.or_else(|| {
             // Blind: the last numbers explain the last verdict.
-            let blind = !matches!(assessment.sight, Sight::Clear { .. });
+            let blind = !matches!(assessment.sight, Sight::Clear { hidden: None, .. });
             set.balance
                 .as_ref()
                 .filter(|_| blind)

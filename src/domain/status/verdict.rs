@@ -133,7 +133,31 @@ pub(super) fn locks(
         )
     };
     let reachable = match &assessment.sight {
-        Sight::Clear { mode, version } => {
+        Sight::Clear {
+            hidden: Some((trouble, since)),
+            ..
+        } => {
+            let unseen = assessment
+                .locks
+                .iter()
+                .filter(|lock| lock.state == LockState::Unknown);
+            let names: Vec<_> = unseen.map(|lock| lock.name.as_str()).collect();
+            let whole = unreachable(*trouble, *since, place);
+            Verdict {
+                message: bounded(&format!(
+                    "Not all locks can be read: {}. {}",
+                    listed(&names),
+                    whole.message
+                )),
+                ..whole
+            }
+        }
+        Sight::Clear {
+            mode,
+            version,
+            missing,
+            hidden: None,
+        } => {
             let version = version.as_deref().unwrap_or("of unknown version");
             let how = match mode {
                 Mode::Tracking => "changes are pushed",
@@ -142,7 +166,13 @@ pub(super) fn locks(
             Verdict::new(
                 Truth::True,
                 Reason::Reachable,
-                format!("Redis {version} at {place} answers; {how}."),
+                match missing {
+                    None => format!("Redis {version} at {place} answers; {how}."),
+                    Some(trouble) => format!(
+                        "Redis {version} at {place} answers, all but one that is not needed to see the locks ({}); {how}.",
+                        words(*trouble).0.as_str()
+                    ),
+                },
             )
         }
         Sight::Pending => again(previous, ConditionType::StoreReachable).unwrap_or_else(|| {
@@ -174,7 +204,8 @@ pub(super) fn locks(
     said.say(ConditionType::LocksHeld, held);
     if workload.locks.iter().any(|set| set.balance.is_some()) {
         let balanced = match &assessment.sight {
-            Sight::Clear { .. } => balanced(&assessment.balance, previous),
+            Sight::Clear { hidden: None, .. } => balanced(&assessment.balance, previous),
+            Sight::Clear { .. } => not_observed(),
             Sight::Pending => again(previous, ConditionType::LocksBalanced).unwrap_or_else(not_observed),
             Sight::Blind { .. } => not_observed(),
         };
@@ -246,6 +277,18 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
             return told;
         }
         return Verdict::new(Truth::False, worst.reason(), summarize(&findings));
+    }
+    if assessment
+        .locks
+        .iter()
+        .any(|lock| lock.continuous && lock.state == LockState::Unknown)
+    {
+        // What is seen is in good hands; of the rest nothing is known.
+        return Verdict::new(
+            Truth::Unknown,
+            Reason::NotObserved,
+            "Nothing is wrong with the locks that can be read, but not all of them can; see StoreReachable.",
+        );
     }
     let awaiting: Vec<_> = assessment
         .locks
@@ -362,7 +405,21 @@ fn was(previous: &CoordinatedWorkloadStatus, reason: Reason) -> bool {
 }
 
 fn unreachable(trouble: Trouble, since: Timestamp, place: &str) -> Verdict {
-    let (reason, why, next) = match trouble {
+    let (reason, why, next) = words(trouble);
+    Verdict::new(
+        Truth::False,
+        reason,
+        format!(
+            "No usable answer from Redis at {place} since {}: {why}. An application that fails open now works in every \
+             pod. Next: {next}.",
+            time(since)
+        ),
+    )
+}
+
+/// The reason of StoreReachable for a trouble, why that is, and the next step.
+fn words(trouble: Trouble) -> (Reason, &'static str, &'static str) {
+    match trouble {
         Trouble::Unreachable => (
             Reason::Unreachable,
             "no connection",
@@ -421,16 +478,7 @@ fn unreachable(trouble: Trouble, since: Timestamp, place: &str) -> Verdict {
             "connected, but no complete answer",
             "see whether Redis hangs",
         ),
-    };
-    Verdict::new(
-        Truth::False,
-        reason,
-        format!(
-            "No usable answer from Redis at {place} since {}: {why}. An application that fails open now works in every \
-             pod. Next: {next}.",
-            time(since)
-        ),
-    )
+    }
 }
 
 /// The STATUS column: Ready's reason if it isn't, else the first that is False, else Reconciled.
