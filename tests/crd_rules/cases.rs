@@ -292,6 +292,14 @@ pub(crate) fn refused() -> Vec<Refused> {
             lock(json!({ "hold": "Intermittent", "names": null, "discover": false })),
             "hold: Intermittent needs names, or discover: true",
         ),
+        (
+            lock(json!({ "dialect": "Bull" })),
+            "hold must be Intermittent with dialect: Bull and BullMQ",
+        ),
+        (
+            lock(json!({ "dialect": "BullMQ" })),
+            "hold must be Intermittent with dialect: Bull and BullMQ",
+        ),
         (lock(json!({ "discover": true, "keyPrefix": "job" })), discover),
         (lock(json!({ "discover": true, "keyPrefix": "jobs" })), discover),
         (lock(json!({ "discover": true, "keyPrefix": "" })), discover),
@@ -416,6 +424,18 @@ pub(crate) fn refused() -> Vec<Refused> {
             custom(json!({ "registry": { "key": "workers" } })),
             "key or field must contain {holder}",
         ),
+        (
+            custom(
+                json!({ "source": { "type": "SiblingKey", "key": "k" }, "registry": { "key": "{holder}" } }),
+            ),
+            "registry goes with a holder that stands in the lock itself",
+        ),
+        (
+            custom(
+                json!({ "source": { "type": "SiblingField", "key": "k", "field": "f" }, "registry": { "key": "{holder}" } }),
+            ),
+            "registry goes with a holder that stands in the lock itself",
+        ),
     ]
 }
 
@@ -474,6 +494,9 @@ pub(crate) fn accepted() -> Vec<Value> {
         lock(
             json!({ "hold": "Intermittent", "dialect": "Redlock", "keyPrefix": "job:", "names": null, "discover": true }),
         ),
+        lock(json!({ "hold": "Intermittent", "dialect": "BullMQ", "keyPrefix": "{bull}:" })),
+        lock(json!({ "hold": "Intermittent", "dialect": "RedBeat", "names": null, "discover": true })),
+        lock(json!({ "hold": "Intermittent", "dialect": "Laravel", "names": null, "discover": true })),
         lock(json!({ "discover": true })),
         lock(json!({ "ttl": "30s", "renewInterval": "14s999ms" })),
         lock(
@@ -487,6 +510,7 @@ pub(crate) fn accepted() -> Vec<Value> {
         ),
         custom(json!({ "registry": { "key": "worker:{holder}" } })),
         custom(json!({ "registry": { "key": "workers", "field": "{holder}" } })),
+        custom(json!({ "source": { "type": "SetMember" }, "registry": { "key": "{holder}" } })),
         custom(json!({ "pattern": "x".repeat(512), "matches": { "type": "Annotation", "key": "a/b" } })),
         source(json!({ "type": "HashField", "ignore": ["mode"] })),
         source(json!({ "type": "JsonPointer", "pointer": "/a~1b/0" })),

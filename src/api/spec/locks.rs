@@ -20,11 +20,15 @@ use crate::api::schema;
         "hold: Continuous needs names: only of declared locks can be said that somebody must hold them"
     ),
     validation = (
+        "self.hold != 'Continuous' || !(self.dialect in ['Bull', 'BullMQ'])",
+        "hold must be Intermittent with dialect: Bull and BullMQ: a name is a queue, and its jobs come and go"
+    ),
+    validation = (
         "self.hold != 'Intermittent' || self.?names.orValue([]).size() > 0 || self.?discover.orValue(false)",
         "hold: Intermittent needs names, or discover: true"
     ),
     validation = (
-        "!self.?discover.orValue(false) || (has(self.keyPrefix) ? self.keyPrefix.size() >= 4 && self.keyPrefix.matches('[^A-Za-z0-9]') : self.dialect in ['Rigatoni', 'Bull', 'BullMQ', 'ShedLock'])",
+        "!self.?discover.orValue(false) || (has(self.keyPrefix) ? self.keyPrefix.size() >= 4 && self.keyPrefix.matches('[^A-Za-z0-9]') : self.dialect in ['Rigatoni', 'Bull', 'BullMQ', 'ShedLock', 'RedBeat', 'Laravel'])",
         "discover needs a keyPrefix of at least 4 characters with a separator in it, such as jobs: (this dialect has no prefix of its own, or the one given is too wide)"
     ),
     validation = (
@@ -154,6 +158,10 @@ pub enum Dialect {
 
 /// Where the holder of a lock is written and which pod it names.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(validation = (
+    "!has(self.registry) || !has(self.source) || !(self.source.type in ['SiblingKey', 'SiblingField'])",
+    "registry goes with a holder that stands in the lock itself, not with type: SiblingKey or SiblingField"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct HolderRule {
     /// Custom: where in Redis the holder is written; by default the lock's own string value.
@@ -161,7 +169,7 @@ pub struct HolderRule {
     pub source: Option<HolderSource>,
     /// Custom: a regular expression (syntax of Rust's regex crate, so linear in time) that fits the whole of what is
     /// written there, with named groups: `owner` names the pod, `holder` tells processes apart, `since` is when the lock
-    /// was taken. For example `(?<owner>.+):[0-9a-f]+`. It works on bytes: `.` is any byte, classes such as `\d` are
+    /// was taken; a holder that writes another time there is still the same. For example `(?<owner>.+):[0-9a-f]+`. It works on bytes: `.` is any byte, classes such as `\d` are
     /// ASCII. A value that doesn't fit is reported as Malformed. A host name counts up to its first dot, and case doesn't
     /// matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,7 +231,8 @@ pub struct HolderSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub pointer: Option<String>,
-    /// The other key; `{name}` stands for the lock's name (`SiblingKey`, `SiblingField`).
+    /// The other key, whole: neither `keyPrefix` nor `keySuffix` is put around it. `{name}` in it stands for the lock's
+    /// name (`SiblingKey`, `SiblingField`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub key: Option<String>,
@@ -231,7 +240,7 @@ pub struct HolderSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field: Option<String>,
-    /// Unit of the scores, which are times since 1970 (`SortedSetMember`).
+    /// Unit of the scores, which are times since 1970 (`SortedSetMember`). Left out: `Seconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_unit: Option<ScoreUnit>,
 }
@@ -298,10 +307,11 @@ pub enum OwnerMatchType {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Registry {
-    /// The key; `{holder}` stands for the holder.
+    /// The key, whole. `{holder}` in it stands for what tells processes apart: what group `holder` of `pattern` takes,
+    /// without that group or a pattern all that the lock says of its holder.
     #[schemars(length(min = 1, max = 512))]
     pub key: String,
-    /// Field of a hash; `{holder}` stands for the holder. Left out: the key is a string.
+    /// Field of a hash; `{holder}` stands for the same. Left out: the key is a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field: Option<String>,
