@@ -2,12 +2,14 @@
 //! arguments and environment; out: its two pipes, and signals to it. Its standard error goes to a log.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::error::IoContext;
 use crate::processes::{Cleanup, Launcher, Spec, Supervisor};
 use crate::{Error, tools};
 
@@ -22,6 +24,8 @@ pub struct ProgramOptions {
     pub arguments: Vec<OsString>,
     /// Variables that it has beside those of this process.
     pub environment: Vec<(String, OsString)>,
+    /// Names and texts of files that it finds in its working folder.
+    pub files: Vec<(String, String)>,
     /// The host name that it sees, as a container sees its pod's name; that of the machine if none is given.
     pub hostname: Option<String>,
 }
@@ -38,6 +42,10 @@ impl Program {
     pub fn start(options: &ProgramOptions) -> Result<(Self, ChildStdin, ChildStdout), Error> {
         let name = &options.name;
         let supervisor = Supervisor::new(name, Cleanup::default())?;
+        for (file, text) in &options.files {
+            let path = supervisor.folder().join(file);
+            fs::write(&path, text).while_trying("write", &path)?;
+        }
         let mut spec = Spec::new(name, &options.program).args(&options.arguments).piped();
         for (name, value) in &options.environment {
             spec = spec.env(name, value);

@@ -40,9 +40,29 @@ const PYTHON_PROGRAMS: &[File] = files!(
     "protocol.py", "worker_redis.py", "worker_redis_lock.py", "worker_redbeat.py",
 );
 
+const JVM: &[File] = files!(
+    "jvm":
+    "pom.xml",
+    "src/main/java/dev/lockstep/workers/Holder.java",
+    "src/main/java/dev/lockstep/workers/Main.java",
+    "src/main/java/dev/lockstep/workers/RedissonHolder.java",
+    "src/main/java/dev/lockstep/workers/Settings.java",
+    "src/main/java/dev/lockstep/workers/ShedLockHolder.java",
+    "src/main/java/dev/lockstep/workers/Spring.java",
+    "src/main/java/dev/lockstep/workers/SpringHolder.java",
+);
+
+/// A hosts file for a program of Java, beside it in its working folder: the pod's name has to have an address there, as
+/// it has in a container.
+pub(crate) const HOSTS: &str = "hosts";
+
 const NODE: Tool = tool("node", "nodejs");
 const NPM: Tool = tool("npm", "npm");
 const PYTHON: Tool = tool("python3", "python3-venv");
+
+const JAVA: Tool = tool("java", "default-jdk-headless");
+const JAVAC: Tool = tool("javac", "default-jdk-headless");
+const MAVEN: Tool = tool("mvn", "maven");
 
 const fn tool(program: &'static str, debian_package: &'static str) -> Tool {
     Tool {
@@ -75,6 +95,7 @@ pub(crate) fn command(library: Library) -> Result<CommandLine, Error> {
         Runtime::Node(program) => node(program),
         Runtime::Python(program) => python(program),
         Runtime::Rust(program) => rust(program),
+        Runtime::Jvm(argument) => jvm(argument),
     }
 }
 
@@ -166,6 +187,52 @@ fn python(program: &str) -> Result<CommandLine, Error> {
     let programs = written(&packages, PYTHON_PROGRAMS)?;
     let interpreter = packages.join("venv/bin/python");
     Ok(CommandLine::new(interpreter, programs.join(program)))
+}
+
+fn jvm(argument: &str) -> Result<CommandLine, Error> {
+    tools::require(&[JAVA, JAVAC, MAVEN])?;
+    let interpreter = found(&JAVA);
+    let compiler = tools::run(Command::new(found(&JAVAC)).arg("-version"))?;
+    // Programs and libraries together: compiling takes two seconds.
+    let built = installed("jvm", &[&compiler], JVM, "20 s", |folder| {
+        let maven = |network: &[&str]| {
+            let goals = [
+                "--batch-mode",
+                "--quiet",
+                "compile",
+                "dependency:copy-dependencies",
+            ];
+            tools::run(
+                Command::new(found(&MAVEN))
+                    .args(network)
+                    .args(goals)
+                    .current_dir(folder),
+            )
+        };
+        // What Maven has already is enough where there is no network.
+        if maven(&["--offline"]).is_err() {
+            maven(&[])?;
+        }
+        Ok(())
+    })?;
+    let target = built.join("target");
+    let mut classes = target.join("classes").into_os_string();
+    classes.push(":");
+    classes.push(target.join("dependency/*"));
+    // Started often, and small.
+    let flags = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx96m"];
+    let mut arguments: Vec<OsString> = flags.iter().map(OsString::from).collect();
+    arguments.push(format!("-Djdk.net.hosts.file={HOSTS}").into());
+    arguments.extend([
+        "-cp".into(),
+        classes,
+        "dev.lockstep.workers.Main".into(),
+        argument.into(),
+    ]);
+    Ok(CommandLine {
+        program: interpreter,
+        arguments,
+    })
 }
 
 fn found(tool: &Tool) -> PathBuf {

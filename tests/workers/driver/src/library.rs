@@ -21,6 +21,12 @@ pub enum Library {
     Rslock,
     /// crates.io `rigatoni-core`: its pipeline, over the store of `rigatoni-stores`.
     Rigatoni,
+    /// Maven `redisson`: an `RLock` with its watchdog.
+    Redisson,
+    /// Maven `shedlock-provider-redis-spring`: the lock of a scheduled task.
+    ShedLock,
+    /// Maven `spring-integration-redis`: a lock of a `RedisLockRegistry` that renews.
+    SpringIntegration,
 }
 
 /// Where a library's locks show the owner that a worker is started with.
@@ -45,11 +51,13 @@ pub(crate) enum Runtime {
     Python(&'static str),
     /// None, with this program of `tests/workers/rust`.
     Rust(&'static str),
+    /// Java, with this argument to the program of `tests/workers/jvm`.
+    Jvm(&'static str),
 }
 
 impl Library {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Redlock,
         Self::Bull,
         Self::BullMq,
@@ -58,6 +66,9 @@ impl Library {
         Self::RedBeat,
         Self::Rslock,
         Self::Rigatoni,
+        Self::Redisson,
+        Self::ShedLock,
+        Self::SpringIntegration,
     ];
 
     /// Whether it takes a lock in a majority of several servers.
@@ -70,7 +81,10 @@ impl Library {
             | Self::RedisPy
             | Self::PythonRedisLock
             | Self::RedBeat
-            | Self::Rigatoni => false,
+            | Self::Rigatoni
+            | Self::Redisson
+            | Self::ShedLock
+            | Self::SpringIntegration => false,
         }
     }
 
@@ -86,6 +100,9 @@ impl Library {
             Self::RedBeat => "celery-redbeat",
             Self::Rslock => "rslock",
             Self::Rigatoni => "rigatoni-core",
+            Self::Redisson => "redisson",
+            Self::ShedLock => "shedlock",
+            Self::SpringIntegration => "spring-integration-redis",
         }
     }
 
@@ -100,8 +117,10 @@ impl Library {
             | Self::PythonRedisLock
             | Self::RedBeat
             | Self::Rslock
-            | Self::Rigatoni => true,
-            Self::RedisPy => false,
+            | Self::Rigatoni
+            | Self::Redisson
+            | Self::SpringIntegration => true,
+            Self::RedisPy | Self::ShedLock => false,
         }
     }
 
@@ -110,9 +129,15 @@ impl Library {
     pub fn endless_by_default(self) -> bool {
         match self {
             Self::RedisPy | Self::PythonRedisLock => true,
-            Self::Redlock | Self::Bull | Self::BullMq | Self::RedBeat | Self::Rslock | Self::Rigatoni => {
-                false
-            }
+            Self::Redlock
+            | Self::Bull
+            | Self::BullMq
+            | Self::RedBeat
+            | Self::Rslock
+            | Self::Rigatoni
+            | Self::Redisson
+            | Self::ShedLock
+            | Self::SpringIntegration => false,
         }
     }
 
@@ -121,9 +146,14 @@ impl Library {
     pub fn owner_in(self) -> OwnerIn {
         match self {
             Self::RedisPy | Self::PythonRedisLock => OwnerIn::Value,
-            Self::Rigatoni => OwnerIn::HostName,
+            Self::Rigatoni | Self::ShedLock => OwnerIn::HostName,
             Self::BullMq => OwnerIn::JobField,
-            Self::Redlock | Self::Bull | Self::RedBeat | Self::Rslock => OwnerIn::Nowhere,
+            Self::Redlock
+            | Self::Bull
+            | Self::RedBeat
+            | Self::Rslock
+            | Self::Redisson
+            | Self::SpringIntegration => OwnerIn::Nowhere,
         }
     }
 
@@ -137,6 +167,7 @@ impl Library {
             Self::RedBeat => Runtime::Python("worker_redbeat.py"),
             Self::Rslock => Runtime::Rust("rslock-worker"),
             Self::Rigatoni => Runtime::Rust("rigatoni-pipeline-worker"),
+            Self::Redisson | Self::ShedLock | Self::SpringIntegration => Runtime::Jvm(self.package()),
         }
     }
 }

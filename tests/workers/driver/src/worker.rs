@@ -2,6 +2,7 @@
 //! to it.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, ChildStdout, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -142,11 +143,16 @@ impl Worker {
             .owner
             .clone()
             .filter(|_| library.owner_in() == OwnerIn::HostName);
+        let named = hostname.clone().unwrap_or_else(own_hostname);
         let (program, input, output) = Program::start(&ProgramOptions {
             name: library.package().to_owned(),
             program: command.program,
             arguments: command.arguments,
             environment,
+            files: vec![(
+                install::HOSTS.to_owned(),
+                format!("127.0.0.1 {named} localhost\n"),
+            )],
             hostname,
         })?;
         let mut worker = Self {
@@ -286,6 +292,12 @@ impl Worker {
             log: self.program.log_tail(),
         }
     }
+}
+
+/// The machine's name, as its kernel says it.
+fn own_hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// Reads events in a thread of its own, so that they can be awaited with a limit. It ends with the program.

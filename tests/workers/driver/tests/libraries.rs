@@ -114,6 +114,32 @@ const FACTS: &[Facts] = &[
         stays: Stays::Acquisition,
         default_ttl: Some(30),
     },
+    Facts {
+        library: Library::Redisson,
+        key: "orders",
+        kind: "hash",
+        // The client and the thread; then, how often that thread has it.
+        value: "UUID:[0-9]+ 1",
+        stays: Stays::Process,
+        default_ttl: Some(30),
+    },
+    Facts {
+        library: Library::ShedLock,
+        key: "job-lock:default:orders",
+        kind: "string",
+        value: "ADDED:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z@HOST:UUID",
+        stays: Stays::Acquisition,
+        // The library has none; it is the program's.
+        default_ttl: Some(10),
+    },
+    Facts {
+        library: Library::SpringIntegration,
+        key: "registry:orders",
+        kind: "string",
+        value: "UUID",
+        stays: Stays::Process,
+        default_ttl: Some(60),
+    },
 ];
 
 impl Facts {
@@ -253,8 +279,14 @@ fn takes_renews_and_releases(facts: &Facts) {
     worker.take().expect("taken again");
     let again = store.value();
     assert!(facts.value().is_match(&again), "{again}");
-    // The number behind the colon counts the jobs of a BullMQ worker.
-    let holder = |value: &str| value.split(':').next().map(str::to_owned);
+    // The number behind the colon counts the jobs of a BullMQ worker, and names a thread of Redisson.
+    let holder = |value: &str| {
+        Regex::new(UUID)
+            .expect("a pattern")
+            .find(value)
+            .map(|uuid| uuid.as_str().to_owned())
+    };
+    let holder = |value: &str| holder(value).unwrap_or_else(|| value.to_owned());
     let same = holder(&again) == holder(&value);
     assert_eq!(same, facts.stays == Stays::Process, "{value} {again}");
 
