@@ -7,6 +7,8 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "observer/cluster.rs"]
+mod cluster;
 #[path = "observer/endpoints.rs"]
 mod endpoints;
 #[path = "observer/faults.rs"]

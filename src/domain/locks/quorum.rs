@@ -182,12 +182,11 @@ impl Votes<'_> {
         }
         let most = by_value.into_values().max_by_key(Vec::len).unwrap_or_default();
         if most.len() >= self.majority {
-            return KeyState::Held(self.hold(most, before));
+            return KeyState::Held(self.hold(&most, before));
         }
-        let fresh = |snapshot: &&Option<&KeySnapshot>| {
-            snapshot.is_some_and(|snapshot| snapshot.state != KeyState::Unknown)
-        };
-        let unseen = self.snapshots.len() - self.snapshots.iter().filter(fresh).count();
+        let seen = self.snapshots.iter().flatten();
+        let fresh = seen.filter(|snapshot| snapshot.state != KeyState::Unknown);
+        let unseen = self.snapshots.len() - fresh.count();
         let wrong = self.snapshots.iter().flatten();
         let wrong = wrong.filter(|snapshot| matches!(snapshot.state, KeyState::WrongType { .. }));
         if wrong.count() >= self.majority {
@@ -210,7 +209,7 @@ impl Votes<'_> {
     }
 
     /// The hold that a majority shows. What counts is what a majority has: the q-th largest of each moment.
-    fn hold(&self, holds: Vec<&Hold>, before: &Lock) -> Hold {
+    fn hold(&self, holds: &[&Hold], before: &Lock) -> Hold {
         let by_majority = |mut moments: Vec<Mono>| {
             moments.sort_unstable_by(|a, b| b.cmp(a));
             moments.get(self.majority - 1).copied()

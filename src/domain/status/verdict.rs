@@ -132,7 +132,40 @@ pub(super) fn locks(
             "No complete answer from Redis; see StoreReachable.",
         )
     };
-    let reachable = match &assessment.sight {
+    said.say(
+        ConditionType::StoreReachable,
+        reachable(assessment, place, previous),
+    );
+    if workload.locks.is_empty() {
+        if !workload.unobserved.is_empty() {
+            said.say(ConditionType::LocksHeld, unobserved());
+        }
+        return;
+    }
+    let held = match &assessment.sight {
+        _ if nobody_wanted => {
+            memory.had_verdict = false;
+            no_replicas_wanted()
+        }
+        Sight::Clear { .. } => held(assessment, previous, memory),
+        Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
+        Sight::Blind { .. } => not_observed(),
+    };
+    let held = with_unobserved(held, workload, memory);
+    said.say(ConditionType::LocksHeld, held);
+    if workload.locks.iter().any(|set| set.balance.is_some()) {
+        let balanced = match &assessment.sight {
+            Sight::Clear { hidden: None, .. } => balanced(&assessment.balance, previous),
+            Sight::Pending => again(previous, ConditionType::LocksBalanced).unwrap_or_else(not_observed),
+            Sight::Clear { hidden: Some(_), .. } | Sight::Blind { .. } => not_observed(),
+        };
+        said.say(ConditionType::LocksBalanced, balanced);
+    }
+}
+
+/// StoreReachable, by what could be read.
+fn reachable(assessment: &Assessment, place: &str, previous: &CoordinatedWorkloadStatus) -> Verdict {
+    match &assessment.sight {
         Sight::Clear {
             hidden: Some((trouble, since)),
             ..
@@ -183,33 +216,6 @@ pub(super) fn locks(
             )
         }),
         Sight::Blind { trouble, since } => unreachable(*trouble, *since, place),
-    };
-    said.say(ConditionType::StoreReachable, reachable);
-    if workload.locks.is_empty() {
-        if !workload.unobserved.is_empty() {
-            said.say(ConditionType::LocksHeld, unobserved());
-        }
-        return;
-    }
-    let held = match &assessment.sight {
-        _ if nobody_wanted => {
-            memory.had_verdict = false;
-            no_replicas_wanted()
-        }
-        Sight::Clear { .. } => held(assessment, previous, memory),
-        Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
-        Sight::Blind { .. } => not_observed(),
-    };
-    let held = with_unobserved(held, workload, memory);
-    said.say(ConditionType::LocksHeld, held);
-    if workload.locks.iter().any(|set| set.balance.is_some()) {
-        let balanced = match &assessment.sight {
-            Sight::Clear { hidden: None, .. } => balanced(&assessment.balance, previous),
-            Sight::Clear { .. } => not_observed(),
-            Sight::Pending => again(previous, ConditionType::LocksBalanced).unwrap_or_else(not_observed),
-            Sight::Blind { .. } => not_observed(),
-        };
-        said.say(ConditionType::LocksBalanced, balanced);
     }
 }
 

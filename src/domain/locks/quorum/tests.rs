@@ -90,6 +90,7 @@ impl World {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "beside those that show nothing new")]
 fn held(value: &str, ttl: u64) -> Option<Answer> {
     Some(Answer::held(value.as_bytes(), Some(Duration::from_millis(ttl))))
 }
