@@ -236,23 +236,18 @@ async fn a_replica_takes_over_and_what_it_lacks_was_lost_by_the_store() {
     }
     take(&cluster, &replicated, "pod-a", 120_000);
     master.cli(&["WAIT", "1", "5000"]).unwrap();
-    let nodes = master.cli(&["CLUSTER", "NODES"]).unwrap();
-    let own = id(master);
-    let line = nodes
-        .lines()
-        .find(|line| line.contains("slave") && line.contains(&own))
-        .unwrap();
-    let replica = cluster
-        .members()
-        .iter()
-        .find(|member| line.contains(&format!(":{}@", member.port())))
-        .unwrap();
-    replica.freeze().unwrap();
-    take(&cluster, &lost, "pod-a", 120_000);
-    let mut view = view(&cluster, &[replicated, lost]);
+    let mut view = view(&cluster, &[replicated, lost.clone()]);
+    view.until("the first one held", |seen| {
+        matches!(seen.link, Link::Up { .. }) && hold(&seen.keys[0]).is_some()
+    })
+    .await;
+    // From now on the replica gets nothing: it does not know the password.
+    master.cli(&["CONFIG", "SET", "requirepass", "secret"]).unwrap();
+    let as_admin = |arguments: &[&str]| master.cli(&[&["-a", "secret"], arguments].concat()).unwrap();
+    as_admin(&["CLIENT", "KILL", "TYPE", "replica"]);
+    as_admin(&["SET", &lost, "pod-a", "NX", "PX", "120000"]);
     let before = view.until("held", all_held).await;
     master.stop().unwrap();
-    replica.thaw().unwrap();
     let seen = view
         .until("held at the replica", |seen| {
             hold(&seen.keys[0]).is_some_and(|hold| hold.last_answer > before.at)
