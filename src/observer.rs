@@ -127,6 +127,14 @@ pub struct Tls {
     pub server_name: Option<String>,
 }
 
+impl Tls {
+    /// What of these settings can't be used, for people; nothing of their content is repeated.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        wire::tls::problem(self)
+    }
+}
+
 impl Servers {
     /// Every host that is written down.
     fn hosts(&self) -> &[Host] {

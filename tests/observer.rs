@@ -17,3 +17,5 @@ mod faults;
 mod holds;
 #[path = "observer/support.rs"]
 mod support;
+#[path = "observer/tls.rs"]
+mod tls;

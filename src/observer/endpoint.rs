@@ -67,6 +67,15 @@ enum Whereabouts {
     BySentinels,
 }
 
+/// A server that is connected to.
+#[derive(Clone, Debug)]
+struct Peer {
+    /// As it is written, or as others announce it.
+    host: Host,
+    /// What it resolved to, and was checked.
+    address: SocketAddr,
+}
+
 /// Keeps one server under observation.
 struct Supervisor {
     endpoint: Arc<Endpoint>,
@@ -115,20 +124,24 @@ impl Supervisor {
     async fn session(&mut self) -> Trouble {
         let target = self.endpoint.target();
         let found = match &self.place {
-            Whereabouts::At(host) => self.topology.resolve(host, &target.namespace).await,
+            Whereabouts::At(host) => {
+                let addresses = self.topology.resolve(host, &target.namespace).await;
+                addresses.map(|addresses| (host.clone(), addresses))
+            }
             Whereabouts::BySentinels => sentinel::master(&self.topology, target).await,
         };
-        let addresses = match found {
-            Ok(addresses) => addresses,
+        let (host, addresses) = match found {
+            Ok(found) => found,
             Err(trouble) => return trouble,
         };
         let mut trouble = Trouble::Unreachable;
         for address in addresses.into_iter().take(ADDRESSES) {
-            let opened = Connection::open(address, &Login::of(self.endpoint.target())).await;
+            let opened = Connection::open(address, &Login::of(self.endpoint.target(), &host.name)).await;
             match opened {
                 Ok(connection) => {
                     self.spoke = Some(address);
-                    let Err(fault) = self.use_connection(connection, address).await;
+                    let peer = Peer { host, address };
+                    let Err(fault) = self.use_connection(connection, peer).await;
                     return self.shown(fault, address);
                 }
                 Err(fault) => trouble = self.shown(fault, address),
@@ -138,21 +151,22 @@ impl Supervisor {
     }
 
     fn shown(&mut self, fault: Fault, address: SocketAddr) -> Trouble {
+        if fault.trouble == Trouble::TlsFailure && fault.spoke {
+            // It spoke TLS, or the fault is ours: neither says that Redis is behind it.
+            return fault.trouble;
+        }
         if fault.spoke {
             self.spoke = Some(address);
         }
-        if self.spoke == Some(address) {
-            fault.trouble
-        } else {
-            Trouble::Unreachable
+        match (&self.place, fault.trouble) {
+            _ if self.spoke != Some(address) => Trouble::Unreachable,
+            // Who was the master is none any more, or is none yet: the Sentinels will say.
+            (Whereabouts::BySentinels, Trouble::NotMaster) => Trouble::FailoverInProgress,
+            (Whereabouts::At(_) | Whereabouts::BySentinels, trouble) => trouble,
         }
     }
 
-    async fn use_connection(
-        &mut self,
-        mut connection: Connection,
-        address: SocketAddr,
-    ) -> Result<Infallible, Fault> {
+    async fn use_connection(&mut self, mut connection: Connection, peer: Peer) -> Result<Infallible, Fault> {
         let want = if self.unannounced < UNANNOUNCED {
             Mode::Tracking
         } else {
@@ -171,9 +185,7 @@ impl Supervisor {
         self.known = Some(identity);
         self.endpoint
             .connected(self.lane, verified.mode, verified.info.version(), now);
-        Session::new(self, connection, address, &verified, now)
-            .serve()
-            .await
+        Session::new(self, connection, peer, &verified, now).serve().await
     }
 }
 

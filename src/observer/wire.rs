@@ -8,6 +8,7 @@ mod info;
 mod metered;
 mod read;
 mod replies;
+pub(super) mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use redis::{
     AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
     RedisError, Value,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -29,11 +31,11 @@ pub(super) use self::{
     info::{Identity, Info},
     read::{Cache, Redirect, Reply},
 };
-use super::{Secret, Target, slots::SlotRange};
+use super::{Secret, Target, Tls, slots::SlotRange};
 use crate::clock;
 use crate::domain::locks::{Key, Mode, Mono, Trouble};
 
-/// Until a TCP connection stands, and again until the handshake is answered.
+/// Until a TCP connection stands, again until TLS does, and again until the handshake of Redis is answered.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Until a pipeline is answered.
@@ -83,22 +85,34 @@ impl Connection {
     /// Connects to exactly this address, authenticates and selects the database.
     pub(super) async fn open(address: SocketAddr, login: &Login<'_>) -> Result<Self, Fault> {
         match Self::open_with(address, login, ProtocolVersion::RESP3).await {
-            Err(error) if lacks_resp3(&error) => Self::open_with(address, login, ProtocolVersion::RESP2)
-                .await
-                .map_err(|error| fault(&error)),
-            other => other.map_err(|error| fault(&error)),
+            Err(Refusal::Redis(error)) if lacks_resp3(&error) => {
+                Self::open_with(address, login, ProtocolVersion::RESP2).await
+            }
+            other => other,
         }
+        .map_err(|refusal| match refusal {
+            Refusal::Redis(error) => fault(&error),
+            Refusal::Tls(fault) => fault,
+        })
     }
 
     async fn open_with(
         address: SocketAddr,
         login: &Login<'_>,
         protocol: ProtocolVersion,
-    ) -> Result<Self, RedisError> {
+    ) -> Result<Self, Refusal> {
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
             .await
             .map_err(timed_out)??;
         stream.set_nodelay(true)?;
+        let (stream, asked): (Box<dyn Socket>, bool) = match login.tls {
+            None => (Box::new(stream), false),
+            Some(tls) => {
+                let secured = timeout(CONNECT_TIMEOUT, tls::secure(stream, login.host, tls));
+                let secured = secured.await.map_err(timed_out)?.map_err(Refusal::Tls)?;
+                (Box::new(secured.stream), secured.asked)
+            }
+        };
         let resp3 = protocol.supports_resp3();
         let (sender, pushes) = mpsc::unbounded_channel();
         let mut config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
@@ -112,7 +126,17 @@ impl Connection {
         let allowance = Allowance::new();
         let stream = Metered::new(stream, allowance.clone());
         let handshake = MultiplexedConnection::new_with_config(&credentials, stream, config);
-        let (connection, driver) = timeout(CONNECT_TIMEOUT, handshake).await.map_err(timed_out)??;
+        let handshake = timeout(CONNECT_TIMEOUT, handshake).await.map_err(timed_out)?;
+        let (connection, driver) = handshake.map_err(|error| {
+            // With TLS 1.3 that is how a server says that it doesn't accept our certificate.
+            if asked && error.kind() == ErrorKind::Io && !error.is_timeout() {
+                return Refusal::Tls(Fault {
+                    trouble: Trouble::TlsFailure,
+                    spoke: true,
+                });
+            }
+            Refusal::Redis(error)
+        })?;
         let mut tasks = JoinSet::new();
         tasks.spawn(driver);
         Ok(Self {
@@ -310,25 +334,47 @@ impl Commands {
     }
 }
 
+/// Plain or TLS.
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+/// Why a connection could not be made.
+enum Refusal {
+    Redis(RedisError),
+    Tls(Fault),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Redis(error.into())
+    }
+}
+
 const PROTOCOL_ERROR: Fault = Fault {
     trouble: Trouble::ProtocolError,
     spoke: true,
 };
 
-/// What a connection presents itself with.
+/// What a connection presents itself with, and whom it expects.
 pub(super) struct Login<'a> {
+    /// The server as it is written or announced: its certificate must say so.
+    pub(super) host: &'a str,
     pub(super) username: Option<&'a Secret>,
     pub(super) password: Option<&'a Secret>,
     pub(super) database: u16,
+    pub(super) tls: Option<&'a Tls>,
 }
 
 impl<'a> Login<'a> {
     /// Towards the servers that have the locks.
-    pub(super) fn of(target: &'a Target) -> Self {
+    pub(super) fn of(target: &'a Target, host: &'a str) -> Self {
         Self {
+            host,
             username: target.username.as_ref(),
             password: target.password.as_ref(),
             database: target.database,
+            tls: target.tls.as_ref(),
         }
     }
 }

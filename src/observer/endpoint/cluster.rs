@@ -104,7 +104,7 @@ impl Cluster {
         let addresses = self.topology.resolve(host, &target.namespace).await?;
         let mut trouble = Trouble::Unreachable;
         for address in addresses {
-            let connection = match Connection::open(address, &Login::of(target)).await {
+            let connection = match Connection::open(address, &Login::of(target, &host.name)).await {
                 Ok(connection) => connection,
                 Err(fault) => {
                     if fault.spoke {

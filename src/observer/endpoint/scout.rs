@@ -5,16 +5,15 @@
 //! connection, in small steps; after that the server announces every change under the prefixes.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backoff;
 use super::board::Endpoint;
 use super::session::changed;
+use super::{Peer, backoff};
 use crate::clock;
 use crate::domain::locks::Trouble;
 use crate::domain::locks::table::Lane;
@@ -35,9 +34,9 @@ pub(super) struct Scout {
 }
 
 impl Scout {
-    pub(super) fn new(endpoint: Arc<Endpoint>, address: SocketAddr, lane: Lane) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, peer: Peer, lane: Lane) -> Self {
         Self {
-            search: Box::pin(search(endpoint, address, lane)),
+            search: Box::pin(search(endpoint, peer, lane)),
         }
     }
 
@@ -47,7 +46,7 @@ impl Scout {
     }
 }
 
-async fn search(endpoint: Arc<Endpoint>, address: SocketAddr, lane: Lane) -> Infallible {
+async fn search(endpoint: Arc<Endpoint>, peer: Peer, lane: Lane) -> Infallible {
     let mut interest = endpoint.interest();
     let mut failures = 0;
     loop {
@@ -66,7 +65,7 @@ async fn search(endpoint: Arc<Endpoint>, address: SocketAddr, lane: Lane) -> Inf
             }
         };
         tokio::select! {
-            Err(fault) = look(&endpoint, address, &prefixes) => {
+            Err(fault) = look(&endpoint, &peer, &prefixes) => {
                 failures += 1;
                 tracing::warn!(lane, ?fault.trouble, "looking for locks by prefix failed");
             }
@@ -79,8 +78,9 @@ async fn search(endpoint: Arc<Endpoint>, address: SocketAddr, lane: Lane) -> Inf
     }
 }
 
-async fn look(endpoint: &Endpoint, address: SocketAddr, prefixes: &[Vec<u8>]) -> Result<Infallible, Fault> {
-    let mut connection = Connection::open(address, &Login::of(endpoint.target())).await?;
+async fn look(endpoint: &Endpoint, peer: &Peer, prefixes: &[Vec<u8>]) -> Result<Infallible, Fault> {
+    let mut connection =
+        Connection::open(peer.address, &Login::of(endpoint.target(), &peer.host.name)).await?;
     // First announced, then scanned: what comes to be meanwhile is found one way or the other.
     let announced = connection.broadcast(prefixes).await?;
     let commands = connection.commands();

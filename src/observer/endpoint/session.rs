@@ -1,7 +1,6 @@
 //! One connection that serves: reads what is due, takes in what the server says unasked, and ends on any doubt. I/O.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
 
 use super::board::Endpoint;
 use super::scout::Scout;
-use super::{STALE, Supervisor, sentinel};
+use super::{Peer, STALE, Supervisor, sentinel};
 use crate::clock;
 use crate::domain::locks::probe::Probe;
 use crate::domain::locks::table::{Event, Lane};
@@ -77,7 +76,7 @@ impl Offset {
 pub(super) struct Session<'a> {
     supervisor: &'a mut Supervisor,
     connection: Connection,
-    address: SocketAddr,
+    peer: Peer,
     lane: Lane,
     mode: Mode,
     identity: Identity,
@@ -99,7 +98,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         supervisor: &'a mut Supervisor,
         connection: Connection,
-        address: SocketAddr,
+        peer: Peer,
         verified: &Verified,
         now: Mono,
     ) -> Self {
@@ -107,7 +106,7 @@ impl<'a> Session<'a> {
         Self {
             supervisor,
             connection,
-            address,
+            peer,
             lane,
             mode: verified.mode,
             identity: verified.info.identity(),
@@ -129,9 +128,13 @@ impl<'a> Session<'a> {
         let mut beat = interval_at(clock::instant(clock::mono() + BEAT), BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beats: u32 = 0;
-        let mut scout = Scout::new(Arc::clone(&endpoint), self.address, self.lane);
+        let mut scout = Scout::new(Arc::clone(&endpoint), self.peer.clone(), self.lane);
         let topology = Arc::clone(&self.supervisor.topology);
-        let mut switched = Box::pin(sentinel::switched(topology, Arc::clone(&endpoint), self.address));
+        let mut switched = Box::pin(sentinel::switched(
+            topology,
+            Arc::clone(&endpoint),
+            self.peer.clone(),
+        ));
         loop {
             let wake = self.ask_what_is_due(&endpoint);
             tokio::select! {
