@@ -296,6 +296,8 @@ names! {
         PortsUnreachable,
         /// The server listens on a port that the policy does not open.
         RedisPortGuessed,
+        /// Nothing that is read says which pod holds a lock.
+        OwnersNotTold,
         /// `spec.replicas` beside autoscaling is not what the Deployment wants.
         ReplicasIgnored,
         /// More replicas than Continuous locks.

@@ -8,6 +8,7 @@
 mod locks;
 mod network;
 mod others;
+mod owners;
 mod replicas;
 mod store;
 mod template;
@@ -119,6 +120,7 @@ fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
         AdvisoryCode::SingleReplicaWanted => replicas::single(advised),
         AdvisoryCode::PortsUnreachable => network::ports_unreachable(workload),
         AdvisoryCode::RedisPortGuessed => store::port_guessed(advised),
+        AdvisoryCode::OwnersNotTold => owners::not_told(advised),
         AdvisoryCode::ReplicasIgnored => replicas::ignored(advised),
         AdvisoryCode::ReplicasExceedLocks => replicas::exceed_locks(advised),
         AdvisoryCode::NotIsolated => network::not_isolated(workload),

@@ -3,6 +3,7 @@
 mod locks;
 mod network;
 mod others;
+mod owners;
 mod replicas;
 mod store;
 mod template;

@@ -111,22 +111,28 @@ fn sets_that_this_version_cannot_observe_are_advised_on_as_far_as_they_are_known
     let cron = json!({ "name": "cron", "hold": "Intermittent", "dialect": "Redlock", "names": ["hourly"], "ttl": "10m",
         "maxHold": "10m", "every": "1h" });
     let grace = |seconds: u64| ("/template/spec/terminationGracePeriodSeconds", json!(seconds));
-    none(&[("/locks", json!([jobs, cron])), grace(660)]);
-    let message = Case::of(&[("/locks", json!([jobs, cron])), grace(45)]);
+    let owners = "OwnersNotTold";
+    assert_eq!(
+        Case::of(&[("/locks", json!([jobs, cron])), grace(660)]).codes(),
+        [owners]
+    );
+    let case = Case::of(&[("/locks", json!([jobs, cron])), grace(45)]);
+    assert_eq!(case.codes(), ["GraceShorterThanHold", owners]);
     assert_says(
-        &message.message(AdvisoryCode::GraceShorterThanHold),
+        &case.under(AdvisoryCode::GraceShorterThanHold).unwrap(),
         &["maxHold of set cron is 10m", "is 45:"],
     );
     // Whether this library renews by itself is not known.
-    none(&[
+    let redisson = [
         ("/locks/0/dialect", json!("Redisson")),
         ("/locks/0/ttl", json!("10m")),
-    ]);
+    ];
+    assert_eq!(Case::of(&redisson).codes(), [owners]);
     // Their locks count all the same.
     let leaders = ("/locks/0/dialect", json!("RedisPy"));
     assert_eq!(
         Case::of(&[leaders, ("/replicas", json!(3))]).codes(),
-        ["ReplicasExceedLocks"]
+        [owners, "ReplicasExceedLocks"]
     );
 }
 

@@ -161,27 +161,40 @@ pub(super) fn scheme(dialect: Dialect, prefix: &str) -> Option<Scheme> {
 }
 
 /// What the application must change so that the owners of a library's locks can be told; `None`: nothing, or with
-/// `Custom` whatever `holder` describes.
+/// `Custom` whatever `holder` describes. Each line was tried with the library itself, but for Laravel's.
 #[must_use]
 pub const fn remedy(dialect: Dialect) -> Option<&'static str> {
     match dialect {
         Dialect::Rigatoni | Dialect::ShedLock | Dialect::DistributedLockNet | Dialect::Custom => None,
-        Dialect::BullMQ => Some("new Worker(queue, processor, { name: process.env.POD_NAME })"),
+        Dialect::BullMQ => Some("new Worker(queue, processor, { connection, name: process.env.POD_NAME })"),
         Dialect::Redlock => Some(
-            "write the pod's name into the token (node-redlock: override _random(); redsync: WithGenValueFunc) and \
-             use dialect: Custom with that pattern",
+            "put the pod's name before the token (node-redlock: redlock._random = () => \
+             `${process.env.POD_NAME}:${crypto.randomUUID()}`; redsync: redsync.WithGenValueFunc), and use dialect: Custom \
+             with holder.pattern \"(?<owner>[^:]+):.*\"",
         ),
         Dialect::Bull => Some(
-            "once after start: HSET instances <queue.token> $POD_NAME, and use dialect: Custom with \
-             holder.registry {key: instances, field: \"{holder}\"}",
+            "once after start, queue.client.hset('instances', queue.token, process.env.POD_NAME), and use dialect: Custom \
+             with keyPrefix \"bull:QUEUE:\", keySuffix \":lock\", discover: true and holder.registry {key: instances, \
+             field: \"{holder}\"}",
         ),
-        Dialect::Redisson | Dialect::SpringIntegration => Some(
-            "once after start: HSET instances <client id> $POD_NAME, and use dialect: Custom with \
-             holder.registry {key: instances, field: \"{holder}\"}",
+        Dialect::Redisson => Some(
+            "once after start, redisson.getMap(\"instances\", StringCodec.INSTANCE).put(redisson.getId(), \
+             System.getenv(\"POD_NAME\")), and use dialect: Custom with holder.source {type: HashField, ignore: [mode]}, \
+             holder.pattern \"(?<holder>[0-9a-f-]{36}):.*\" and holder.registry {key: instances, field: \"{holder}\"}",
         ),
-        Dialect::RedisPy | Dialect::RedBeat => Some(
+        Dialect::SpringIntegration => Some(
+            "while a lock is held, redis.opsForHash().put(\"instances\", redis.opsForValue().get(\"REGISTRY:LOCK\"), \
+             System.getenv(\"POD_NAME\")) with a StringRedisTemplate, and use dialect: Custom with holder.registry {key: \
+             instances, field: \"{holder}\"}",
+        ),
+        Dialect::RedisPy => Some(
             "lock.acquire(token=f\"{os.environ['POD_NAME']}:{uuid4()}\"), and use dialect: Custom with holder.pattern \
              \"(?<owner>[^:]+):.*\"",
+        ),
+        Dialect::RedBeat => Some(
+            "after importing redbeat.schedulers, beat_init.connect(lambda sender, **_: \
+             get_redis(sender.app).hset(\"instances\", sender.scheduler.lock.local.token, os.environ[\"POD_NAME\"]), \
+             weak=False), and use dialect: Custom with holder.registry {key: instances, field: \"{holder}\"}",
         ),
         Dialect::Laravel => Some(
             "Cache::lock($name, $seconds, getenv('POD_NAME').':'.Str::random()), and use dialect: Custom with \
