@@ -1,9 +1,10 @@
-// Holds the lock of one job with the package `bull`, by working on that job: the library renews meanwhile.
+// Holds the lock of one job with the package `bull`, by working on that job: the library renews meanwhile. LOCK_OWNER is
+// written into the hash `instances`, under the token that is the value of all locks of this process.
 
 import Queue from 'bull';
 import { deferred, emit, only, serve, settings } from './protocol.mjs';
 
-const { urls, name, ttl, job: jobId } = settings();
+const { urls, name, ttl, owner, job: jobId } = settings();
 // Without a TTL: the library's own times.
 const times = ttl ? { lockDuration: ttl, lockRenewTime: ttl / 2, stalledInterval: ttl / 2, guardInterval: 250 } : {};
 const queue = new Queue(name, only(urls, 'bull'), { settings: times });
@@ -13,6 +14,7 @@ let taken;
 let work;
 
 await queue.pause(true, true);
+if (owner) await queue.client.hset('instances', queue.token, owner);
 queue.process(async () => {
   work = deferred();
   taken.resolve();

@@ -1,16 +1,19 @@
 // Holds one lock in one or more independent Redis servers with the package `redlock`: its `using` renews by itself.
+// LOCK_OWNER becomes the first part of the value, through the only place where the library lets it in.
 
+import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import Redlock from 'redlock';
 import { deferred, emit, serve, settings } from './protocol.mjs';
 
-const { urls, name, ttl = 10_000 } = settings();
+const { urls, name, ttl = 10_000, owner } = settings();
 const clients = urls.map((url) => {
   const client = new Redis(url);
   client.on('error', () => {}); // The library counts a server that fails as a vote against.
   return client;
 });
 const locks = new Redlock(clients);
+if (owner) locks._random = () => `${owner}:${randomUUID()}`;
 let release;
 let ended;
 

@@ -1,7 +1,10 @@
 """Holds one lock with the package `redis`: its class Lock. Nothing renews but the command `extend`.
 
-Without LOCK_TTL_MS the lock has no time to live, which is the library's default. LOCK_OWNER becomes the token.
+Without LOCK_TTL_MS the lock has no time to live, which is the library's default. LOCK_OWNER becomes the
+first part of the token.
 """
+
+import uuid
 
 import redis
 from protocol import serve, settings
@@ -15,7 +18,8 @@ class Worker:
     key = given.name
 
     def try_take(self) -> bool:
-        return lock.acquire(blocking_timeout=1, token=given.owner)
+        token = given.owner and f"{given.owner}:{uuid.uuid4()}"
+        return lock.acquire(blocking_timeout=1, token=token)
 
     def extend(self) -> None:
         lock.reacquire()

@@ -1,9 +1,11 @@
 """Holds one lock with the package `python-redis-lock`, which renews by itself where there is a time to live.
 
-Without LOCK_TTL_MS the lock has none, which is the library's default. LOCK_OWNER becomes the lock's id.
+Without LOCK_TTL_MS the lock has none, which is the library's default. LOCK_OWNER becomes the
+first part of the lock's id.
 """
 
 import math
+import uuid
 
 import redis
 import redis_lock
@@ -22,9 +24,8 @@ class Worker:
     def new(self) -> redis_lock.Lock:
         # The library knows whole seconds only.
         expire = None if given.ttl is None else math.ceil(given.ttl)
-        return redis_lock.Lock(
-            client, given.name, expire=expire, id=given.owner, auto_renewal=expire is not None
-        )
+        own = given.owner and f"{given.owner}:{uuid.uuid4()}"
+        return redis_lock.Lock(client, given.name, expire=expire, id=own, auto_renewal=expire is not None)
 
     def try_take(self) -> bool:
         return self.lock.acquire(timeout=1)

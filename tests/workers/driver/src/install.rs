@@ -33,7 +33,10 @@ macro_rules! files {
 }
 
 const NODE_PACKAGES: &[File] = files!("node": "package.json", "package-lock.json");
-const NODE_PROGRAMS: &[File] = files!("node": "protocol.mjs", "redlock.mjs", "bull.mjs", "bullmq.mjs");
+const NODE_PROGRAMS: &[File] = files!(
+    "node":
+    "protocol.mjs", "redlock.mjs", "bull.mjs", "bullmq.mjs", "redis-semaphore.mjs",
+);
 const PYTHON_PACKAGES: &[File] = files!("python": "requirements.txt");
 const PYTHON_PROGRAMS: &[File] = files!(
     "python":
@@ -92,7 +95,7 @@ impl CommandLine {
 /// How the library's program is started, once all that it needs is there.
 pub(crate) fn command(library: Library) -> Result<CommandLine, Error> {
     match library.runtime() {
-        Runtime::Node(program) => node(program),
+        Runtime::Node(program, argument) => node(program, argument),
         Runtime::Python(program) => python(program),
         Runtime::Rust(program) => rust(program),
         Runtime::Jvm(argument) => jvm(argument),
@@ -141,7 +144,7 @@ fn rust(program: &str) -> Result<CommandLine, Error> {
     })
 }
 
-fn node(program: &str) -> Result<CommandLine, Error> {
+fn node(program: &str, argument: Option<&str>) -> Result<CommandLine, Error> {
     tools::require(&[NODE, NPM])?;
     let interpreter = found(&NODE);
     let version = tools::run(Command::new(&interpreter).arg("--version"))?;
@@ -154,7 +157,9 @@ fn node(program: &str) -> Result<CommandLine, Error> {
         Ok(tools::run(&mut install).map(drop)?)
     })?;
     let programs = written(&packages, NODE_PROGRAMS)?;
-    Ok(CommandLine::new(interpreter, programs.join(program)))
+    let mut command = CommandLine::new(interpreter, programs.join(program));
+    command.arguments.extend(argument.map(OsString::from));
+    Ok(command)
 }
 
 fn python(program: &str) -> Result<CommandLine, Error> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A library that takes locks in Redis.
+/// A library that takes locks in Redis, and which of its kinds of locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Library {
     /// npm `redlock`, the 5.0 beta: `using`, in one or more Redis servers.
@@ -11,6 +11,10 @@ pub enum Library {
     Bull,
     /// npm `bullmq`: the lock of a job that is worked on.
     BullMq,
+    /// npm `redis-semaphore`: a mutex.
+    Mutex,
+    /// npm `redis-semaphore`: the only permit of a semaphore, in a sorted set.
+    Semaphore,
     /// `PyPI` `redis`: its class `Lock`.
     RedisPy,
     /// `PyPI` `python-redis-lock`.
@@ -23,6 +27,12 @@ pub enum Library {
     Rigatoni,
     /// Maven `redisson`: an `RLock` with its watchdog.
     Redisson,
+    /// Maven `redisson`: a fair lock.
+    RedissonFair,
+    /// Maven `redisson`: the read half of a read-write lock, which any number may have.
+    RedissonRead,
+    /// Maven `redisson`: the write half of a read-write lock.
+    RedissonWrite,
     /// Maven `shedlock-provider-redis-spring`: the lock of a scheduled task.
     ShedLock,
     /// Maven `spring-integration-redis`: a lock of a `RedisLockRegistry` that renews.
@@ -32,21 +42,23 @@ pub enum Library {
 /// Where a library's locks show the owner that a worker is started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerIn {
-    /// The value is the owner's name and nothing else, since the application sets the value.
+    /// The application makes the value: it is the owner's name, a colon and a UUID.
     Value,
     /// The value contains the host name, which in a container is the pod's name.
     HostName,
     /// Field `pb` of the hash beside the lock: its key without the `:lock` at the end.
     JobField,
-    /// Nowhere: the value is the library's own.
+    /// The hash `instances`, written by the application: its fields are holders, as they stand in values.
+    Registry,
+    /// Nowhere: the value is the library's own, and the application doesn't learn it.
     Nowhere,
 }
 
 /// What makes a library's program run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runtime {
-    /// Node, with this program of `tests/workers/node`.
-    Node(&'static str),
+    /// Node, with this program of `tests/workers/node` and its argument.
+    Node(&'static str, Option<&'static str>),
     /// Python, with this program of `tests/workers/python`.
     Python(&'static str),
     /// None, with this program of `tests/workers/rust`.
@@ -55,125 +67,128 @@ pub(crate) enum Runtime {
     Jvm(&'static str),
 }
 
+/// What is said of a library in one place, so that a new one is complete.
+struct Profile {
+    name: &'static str,
+    runtime: Runtime,
+    owner_in: OwnerIn,
+    traits: &'static [Trait],
+}
+
+/// What some libraries' locks are and others' are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trait {
+    Renews,
+    EndlessByDefault,
+    Quorum,
+    Shared,
+}
+
 impl Library {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Redlock,
         Self::Bull,
         Self::BullMq,
+        Self::Mutex,
+        Self::Semaphore,
         Self::RedisPy,
         Self::PythonRedisLock,
         Self::RedBeat,
         Self::Rslock,
         Self::Rigatoni,
         Self::Redisson,
+        Self::RedissonFair,
+        Self::RedissonRead,
+        Self::RedissonWrite,
         Self::ShedLock,
         Self::SpringIntegration,
     ];
 
-    /// Whether it takes a lock in a majority of several servers.
-    #[must_use]
-    pub fn has_quorum(self) -> bool {
+    fn profile(self) -> Profile {
+        use OwnerIn::{HostName, JobField, Nowhere, Registry, Value};
+        use Trait::{EndlessByDefault, Quorum, Renews, Shared};
+        let of = |name, runtime, owner_in, traits| Profile {
+            name,
+            runtime,
+            owner_in,
+            traits,
+        };
+        let node = |program| Runtime::Node(program, None);
+        let semaphore = |kind| Runtime::Node("redis-semaphore.mjs", Some(kind));
+        let jvm = |name, owner_in, traits| of(name, Runtime::Jvm(name), owner_in, traits);
+        let python = Runtime::Python;
+        let rust = Runtime::Rust;
         match self {
-            Self::Redlock | Self::Rslock => true,
-            Self::Bull
-            | Self::BullMq
-            | Self::RedisPy
-            | Self::PythonRedisLock
-            | Self::RedBeat
-            | Self::Rigatoni
-            | Self::Redisson
-            | Self::ShedLock
-            | Self::SpringIntegration => false,
+            Self::Redlock => of("redlock", node("redlock.mjs"), Value, &[Renews, Quorum]),
+            Self::Bull => of("bull", node("bull.mjs"), Registry, &[Renews]),
+            Self::BullMq => of("bullmq", node("bullmq.mjs"), JobField, &[Renews]),
+            Self::Mutex => of("redis-semaphore-mutex", semaphore("mutex"), Value, &[Renews]),
+            Self::Semaphore => of("redis-semaphore", semaphore("semaphore"), Value, &[Renews]),
+            Self::RedisPy => of("redis-py", python("worker_redis.py"), Value, &[EndlessByDefault]),
+            Self::PythonRedisLock => {
+                let program = python("worker_redis_lock.py");
+                of("python-redis-lock", program, Value, &[Renews, EndlessByDefault])
+            }
+            Self::RedBeat => of("celery-redbeat", python("worker_redbeat.py"), Registry, &[Renews]),
+            Self::Rslock => of("rslock", rust("rslock-worker"), Nowhere, &[Renews, Quorum]),
+            Self::Rigatoni => of("rigatoni", rust("rigatoni-pipeline-worker"), HostName, &[Renews]),
+            Self::Redisson => jvm("redisson", Registry, &[Renews]),
+            Self::RedissonFair => jvm("redisson-fair", Registry, &[Renews]),
+            Self::RedissonRead => jvm("redisson-read", Registry, &[Renews, Shared]),
+            Self::RedissonWrite => jvm("redisson-write", Registry, &[Renews]),
+            Self::ShedLock => jvm("shedlock", HostName, &[]),
+            Self::SpringIntegration => jvm("spring-integration-redis", Nowhere, &[Renews]),
         }
     }
 
-    /// The package's name in its registry.
+    /// Its name in messages and names of tests.
     #[must_use]
-    pub fn package(self) -> &'static str {
-        match self {
-            Self::Redlock => "redlock",
-            Self::Bull => "bull",
-            Self::BullMq => "bullmq",
-            Self::RedisPy => "redis",
-            Self::PythonRedisLock => "python-redis-lock",
-            Self::RedBeat => "celery-redbeat",
-            Self::Rslock => "rslock",
-            Self::Rigatoni => "rigatoni-core",
-            Self::Redisson => "redisson",
-            Self::ShedLock => "shedlock",
-            Self::SpringIntegration => "spring-integration-redis",
-        }
+    pub fn name(self) -> &'static str {
+        self.profile().name
     }
 
-    /// Whether a held lock is renewed without the command `extend`. Locks without a time to live are not renewed by
-    /// anything.
+    /// Whether a held lock that has a time to live is renewed without the command `extend`.
     #[must_use]
     pub fn renews(self) -> bool {
-        match self {
-            Self::Redlock
-            | Self::Bull
-            | Self::BullMq
-            | Self::PythonRedisLock
-            | Self::RedBeat
-            | Self::Rslock
-            | Self::Rigatoni
-            | Self::Redisson
-            | Self::SpringIntegration => true,
-            Self::RedisPy | Self::ShedLock => false,
-        }
+        self.is(Trait::Renews)
     }
 
     /// Whether a lock that is taken without naming a time to live has none.
     #[must_use]
     pub fn endless_by_default(self) -> bool {
-        match self {
-            Self::RedisPy | Self::PythonRedisLock => true,
-            Self::Redlock
-            | Self::Bull
-            | Self::BullMq
-            | Self::RedBeat
-            | Self::Rslock
-            | Self::Rigatoni
-            | Self::Redisson
-            | Self::ShedLock
-            | Self::SpringIntegration => false,
-        }
+        self.is(Trait::EndlessByDefault)
+    }
+
+    /// Whether it takes a lock in a majority of several servers.
+    #[must_use]
+    pub fn has_quorum(self) -> bool {
+        self.is(Trait::Quorum)
+    }
+
+    /// Whether several may have the lock at once.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        self.is(Trait::Shared)
     }
 
     /// Where an owner is seen.
     #[must_use]
     pub fn owner_in(self) -> OwnerIn {
-        match self {
-            Self::RedisPy | Self::PythonRedisLock => OwnerIn::Value,
-            Self::Rigatoni | Self::ShedLock => OwnerIn::HostName,
-            Self::BullMq => OwnerIn::JobField,
-            Self::Redlock
-            | Self::Bull
-            | Self::RedBeat
-            | Self::Rslock
-            | Self::Redisson
-            | Self::SpringIntegration => OwnerIn::Nowhere,
-        }
+        self.profile().owner_in
     }
 
     pub(crate) fn runtime(self) -> Runtime {
-        match self {
-            Self::Redlock => Runtime::Node("redlock.mjs"),
-            Self::Bull => Runtime::Node("bull.mjs"),
-            Self::BullMq => Runtime::Node("bullmq.mjs"),
-            Self::RedisPy => Runtime::Python("worker_redis.py"),
-            Self::PythonRedisLock => Runtime::Python("worker_redis_lock.py"),
-            Self::RedBeat => Runtime::Python("worker_redbeat.py"),
-            Self::Rslock => Runtime::Rust("rslock-worker"),
-            Self::Rigatoni => Runtime::Rust("rigatoni-pipeline-worker"),
-            Self::Redisson | Self::ShedLock | Self::SpringIntegration => Runtime::Jvm(self.package()),
-        }
+        self.profile().runtime
+    }
+
+    fn is(self, wanted: Trait) -> bool {
+        self.profile().traits.contains(&wanted)
     }
 }
 
 impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.package())
+        f.write_str(self.name())
     }
 }

@@ -145,7 +145,7 @@ impl Worker {
             .filter(|_| library.owner_in() == OwnerIn::HostName);
         let named = hostname.clone().unwrap_or_else(own_hostname);
         let (program, input, output) = Program::start(&ProgramOptions {
-            name: library.package().to_owned(),
+            name: library.name().to_owned(),
             program: command.program,
             arguments: command.arguments,
             environment,
@@ -259,7 +259,7 @@ impl Worker {
                 event if event.name() == awaited => return Ok(event),
                 Event::Failed { command, error } => {
                     return Err(Error::Refused {
-                        library: self.library.package(),
+                        library: self.library.name(),
                         command,
                         error,
                     });
@@ -278,7 +278,7 @@ impl Worker {
             Ok(event) => event,
             Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
             Err(RecvTimeoutError::Timeout) => Err(Error::Silent {
-                library: self.library.package(),
+                library: self.library.name(),
                 awaited,
                 waited: limit,
                 log: self.program.log_tail(),
@@ -288,7 +288,7 @@ impl Worker {
 
     fn ended(&self) -> Error {
         Error::Ended {
-            library: self.library.package(),
+            library: self.library.name(),
             log: self.program.log_tail(),
         }
     }
@@ -306,7 +306,7 @@ fn listen(library: Library, output: ChildStdout) -> Receiver<Result<Event, Error
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             let event = serde_json::from_str(&line).map_err(|source| Error::Malformed {
-                library: library.package(),
+                library: library.name(),
                 line,
                 source,
             });

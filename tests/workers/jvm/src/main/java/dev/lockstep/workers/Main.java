@@ -9,6 +9,7 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.redisson.api.RedissonClient;
 
 /**
  * Commands from the standard input, events to the standard output, and a proper end; {@code ../README.md} describes the
@@ -33,7 +34,12 @@ final class Main {
         String name = arguments[0];
         Settings settings = Settings.fromEnvironment();
         Holder holder = switch (name) {
-            case "redisson" -> new RedissonHolder(settings);
+            case "redisson" -> new RedissonHolder(settings, RedissonClient::getLock);
+            case "redisson-fair" -> new RedissonHolder(settings, RedissonClient::getFairLock);
+            case "redisson-read" ->
+                new RedissonHolder(settings, (client, lock) -> client.getReadWriteLock(lock).readLock());
+            case "redisson-write" ->
+                new RedissonHolder(settings, (client, lock) -> client.getReadWriteLock(lock).writeLock());
             case "shedlock" -> new ShedLockHolder(settings);
             case "spring-integration-redis" -> new SpringHolder(settings);
             default -> throw new IllegalArgumentException("there is no library " + name);

@@ -2,16 +2,22 @@ package dev.lockstep.workers;
 
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiFunction;
 import org.redisson.Redisson;
 import org.redisson.api.RLock;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.codec.StringCodec;
 import org.redisson.config.Config;
 
-/** Redisson's RLock without a lease time: its watchdog renews. The TTL is the watchdog's timeout. */
+/**
+ * Redisson's RLock without a lease time: its watchdog renews. The TTL is the watchdog's timeout. The owner is written into
+ * the hash {@code instances}, under the client's id, which stands in the fields of all its locks.
+ */
 final class RedissonHolder implements Holder {
     private final String name;
     private final RLock lock;
 
-    RedissonHolder(Settings settings) {
+    RedissonHolder(Settings settings, BiFunction<RedissonClient, String, RLock> kind) {
         Config config = new Config();
         config.setThreads(2).setNettyThreads(2);
         settings.ttl().map(Duration::toMillis).ifPresent(config::setLockWatchdogTimeout);
@@ -20,7 +26,9 @@ final class RedissonHolder implements Holder {
                 .setConnectionMinimumIdleSize(1)
                 .setSubscriptionConnectionMinimumIdleSize(1);
         name = settings.name();
-        lock = Redisson.create(config).getLock(name);
+        RedissonClient client = Redisson.create(config);
+        settings.owner().ifPresent(owner -> client.getMap("instances", StringCodec.INSTANCE).put(client.getId(), owner));
+        lock = kind.apply(client, name);
     }
 
     @Override
