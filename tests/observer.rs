@@ -15,6 +15,8 @@ mod endpoints;
 mod faults;
 #[path = "observer/holds.rs"]
 mod holds;
+#[path = "observer/proxy.rs"]
+mod proxy;
 #[path = "observer/support.rs"]
 mod support;
 #[path = "observer/tls.rs"]
