@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::memory::Loss;
+use super::memory::{Cause, Loss};
 use crate::api::conditions::{EventReason, Reason};
 
 /// Longest message of a condition or an event, bytes.
@@ -233,6 +233,10 @@ impl Finding {
     #[must_use]
     pub fn next_step(&self) -> &'static str {
         match &self.problem {
+            Problem::Lost(loss) if Cause::of_store(&loss.cause).is_some() => {
+                "Next: see what happened to Redis (its log, INFO, StoreSafe's message); the pods that held the locks may \
+                 work on beside the new holders: restart those that don't notice."
+            }
             Problem::Lost(_) => {
                 "Next: see why the pod stopped renewing (kubectl describe pod, kubectl logs --previous); if nobody takes \
                  the lock within its retry interval, restart a pod that should."

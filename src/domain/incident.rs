@@ -8,7 +8,7 @@ use super::{
     Now,
     finding::{Finding, Problem, bounded, time, with_next_step},
     judgement::{Judged, NewLoss, Recheck},
-    memory::{Announcement, Incident, LockId, Loss, Memory},
+    memory::{Announcement, Cause, Incident, LockId, Loss, Memory},
 };
 use crate::{
     api::{
@@ -101,9 +101,9 @@ pub fn say(losses: Vec<NewLoss>, judged: &[Judged], memory: &mut Memory, now: No
     }
     for NewLoss { id, loss, .. } in continuous {
         incident.locks.insert(id.clone());
-        // Losses of one pod are one incident: the first was said together with the locks that would follow.
-        let pod = loss.from.clone().unwrap_or_default();
-        if !incident.pods.contains(&pod) {
+        // Losses of one pod, or by one thing that the store did, are one incident: the first was said together with the
+        // locks that would follow.
+        if !incident.sources.contains(&source(&loss)) {
             incident.unsaid.push((id, loss));
         }
     }
@@ -113,15 +113,21 @@ pub fn say(losses: Vec<NewLoss>, judged: &[Judged], memory: &mut Memory, now: No
     }
     incident.last_said = Some(now.mono);
     let unsaid = std::mem::take(&mut incident.unsaid);
-    incident.pods.extend(
-        unsaid
-            .iter()
-            .map(|(_, loss)| loss.from.clone().unwrap_or_default()),
-    );
-    let pods = incident.pods.clone();
-    let orphaned = orphaned_too(judged, &pods);
+    incident
+        .sources
+        .extend(unsaid.iter().map(|(_, loss)| source(loss)));
+    let sources = incident.sources.clone();
+    let orphaned = orphaned_too(judged, &sources);
     let note = list(&unsaid) + &orphaned;
     announce_loss(memory, &unsaid, &note);
+}
+
+/// What lost a lock: the store, by the name of the cause, which no pod can have; else the pod.
+fn source(loss: &Loss) -> String {
+    match Cause::of_store(&loss.cause) {
+        Some(cause) => cause.as_str().to_owned(),
+        None => loss.from.clone().unwrap_or_default(),
+    }
 }
 
 /// How many more locks of these pods will follow.

@@ -212,6 +212,8 @@ pub struct LastEnd {
     pub when: Timestamp,
     /// Whether the gap until the next hold is still open.
     pub open: bool,
+    /// Whether it is known when it ended, so that the gap has a length.
+    pub timed: bool,
 }
 
 /// Why a hold ended.
@@ -263,6 +265,13 @@ impl Cause {
             | Self::ClockJump
             | Self::Evicted => false,
         }
+    }
+
+    /// What the store did, by the name of the cause; `None`: it was not the store, or the name is none.
+    #[must_use]
+    pub fn of_store(name: &str) -> Option<Self> {
+        let causes = [Self::StoreFailover, Self::Flushed, Self::ClockJump, Self::Evicted];
+        causes.into_iter().find(|cause| cause.as_str() == name)
     }
 
     /// Whether it counts as a loss.
@@ -373,8 +382,8 @@ pub struct StoreMemory {
 /// Losses that belong together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incident {
-    /// Pods whose losses were said or announced.
-    pub pods: BTreeSet<String>,
+    /// Pods whose losses were said or announced, and what the store did to lose locks.
+    pub sources: BTreeSet<String>,
     /// Locks that were lost or unheld in it.
     pub locks: BTreeSet<LockId>,
     /// Longest gap measured so far.

@@ -21,7 +21,7 @@ use super::{
     children::{self, Children, Failure, FailureKind, Live, LiveChildren, Outcome},
     decide,
     locks::{
-        Answer, Link, Mode, Mono, Observation, Trouble,
+        Answer, Evidence, Link, Mode, Mono, Observation, Trouble,
         probe::Probe,
         table::{Event, ONLY, Table},
     },
@@ -71,6 +71,8 @@ struct Operator {
     link: Link,
     memory: Memory,
     recheck: Option<Mono>,
+    /// Locks whose part of the cluster isn't there, and since when.
+    hidden: Option<(String, Mono)>,
     /// Names of the events that it posted.
     posted: BTreeSet<(EventReason, String)>,
 }
@@ -90,6 +92,7 @@ impl Operator {
             },
             memory: Memory::from_status(status),
             recheck: None,
+            hidden: None,
             posted: BTreeSet::new(),
         }
     }
@@ -102,7 +105,10 @@ impl Operator {
             seen: Ok(Observation {
                 at: now,
                 link: self.link.clone(),
-                hidden: None,
+                hidden: self
+                    .hidden
+                    .as_ref()
+                    .map(|(_, since)| (Trouble::ClusterDown, *since)),
                 discovered: vec![],
                 keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
             }),
@@ -341,6 +347,23 @@ impl World {
         };
     }
 
+    /// Something happens to the server that is connected to, while its data are what they are now: it is noticed, and
+    /// everything is read again.
+    fn strike(&mut self, evidence: Evidence) {
+        let now = self.now;
+        let table = &mut self.operator.table;
+        table.apply(Event::Happened(ONLY, evidence), now);
+        table.apply(Event::Doubt(ONLY), now);
+        // The next look connects anew.
+        self.operator.mode = None;
+    }
+
+    /// The part of the cluster with this lock is gone, or all of it is there again.
+    fn hide(&mut self, name: Option<&str>) {
+        self.operator.hidden = name.map(|name| (Self::key(name), self.now));
+        self.strike(Evidence::default());
+    }
+
     fn mend(&mut self, mode: Mode) {
         self.server = Some(mode);
     }
@@ -350,7 +373,9 @@ impl World {
     /// Another operator takes over, with nothing but status.
     fn restart(&mut self) {
         let status = self.resource.status.clone().unwrap_or_default();
+        let hidden = self.operator.hidden.take();
         self.operator = Operator::new(&status, &self.keys(), self.now);
+        self.operator.hidden = hidden;
         self.written_at = None;
         self.blind.push((self.wall(), None));
         if self.server.is_none() {
@@ -513,6 +538,13 @@ impl World {
                 break;
             }
             for key in due {
+                let hidden = operator.hidden.as_ref().map(|(hidden, _)| hidden.as_bytes());
+                if hidden == Some(&key.key[..]) {
+                    operator
+                        .table
+                        .apply(Event::Refused(&key, Trouble::ClusterDown), now);
+                    continue;
+                }
                 let stored = data.get(std::str::from_utf8(&key.key).unwrap());
                 let answer = match stored.filter(|stored| stored.expires.is_none_or(|at| at > now)) {
                     None => Answer::Absent,
@@ -596,6 +628,7 @@ impl World {
         self.look();
         assert_eq!((self.writes, self.events.len()), (writes, said), "nothing ticks");
         let mut fresh = Operator::new(&status, &self.keys(), self.now);
+        fresh.hidden.clone_from(&self.operator.hidden);
         if self.server.is_some() {
             let (_, connecting) = self.pass_of(&mut fresh);
             rules::same(&status, &connecting, "while a new operator connects");

@@ -32,6 +32,8 @@ impl LockView<'_> {
                     at,
                     when,
                     open: true,
+                    // After a blind interval only that it is gone is known.
+                    timed: end.watched,
                 }),
                 ever_held: true,
                 told: Told::default(),
@@ -83,7 +85,8 @@ impl LockView<'_> {
         end.open = false;
         if end.cause.is_loss() {
             let (gap, when) = (next.first_seen.since(end.at), end.when);
-            incident::close_gap(self.memory, &self.id, when, next.seen_taken.then_some(gap), to);
+            let gap = (next.seen_taken && end.timed).then_some(gap);
+            incident::close_gap(self.memory, &self.id, when, gap, to);
         }
     }
 

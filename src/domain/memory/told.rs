@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{BalanceMemory, Incident, LockMemory, Loss, Memory, Shown, Told};
+use super::{BalanceMemory, Cause, Incident, LockMemory, Loss, Memory, Shown, Told};
 use crate::api::{
     conditions::{ConditionType, EventReason, Reason},
     spec::Duration,
@@ -105,7 +105,7 @@ impl Memory {
         let mut incident = Incident {
             anchor: told.transition.to_string(),
             locks: bad.clone().map(|(id, _)| id.clone()).collect(),
-            pods: bad
+            sources: bad
                 .filter_map(|(_, lock)| lock.lost.as_ref()?.from.clone())
                 .collect(),
             longest_gap: losses
@@ -116,7 +116,8 @@ impl Memory {
             ..Incident::default()
         };
         for loss in losses {
-            incident.pods.extend(loss.from.clone());
+            let of_store = Cause::of_store(&loss.cause).map(|cause| cause.as_str().to_owned());
+            incident.sources.extend(of_store.or_else(|| loss.from.clone()));
             incident.locks.extend(loss.set.clone().zip(loss.lock.clone()));
         }
         if self.told_verdict || !incident.locks.is_empty() {

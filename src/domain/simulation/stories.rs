@@ -3,6 +3,7 @@
 mod blindness;
 mod holds;
 mod sets;
+mod store;
 
 use serde_json::json;
 
