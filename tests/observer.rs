@@ -17,6 +17,8 @@ mod faults;
 mod holds;
 #[path = "observer/proxy.rs"]
 mod proxy;
+#[path = "observer/scale.rs"]
+mod scale;
 #[path = "observer/support.rs"]
 mod support;
 #[path = "observer/tls.rs"]

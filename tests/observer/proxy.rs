@@ -67,7 +67,7 @@ fn serve(client: &TcpStream, server: &TcpStream, faults: &Mutex<Vec<Fault>>) {
             let mut pending = Vec::new();
             let mut source = client;
             let mut to = server;
-            let mut buffer = [0; 65536];
+            let mut buffer = [0; 8192];
             while let Ok(count @ 1..) = source.read(&mut buffer) {
                 pending.extend_from_slice(&buffer[..count]);
                 while let Some(length) = frame(&pending) {
@@ -82,7 +82,7 @@ fn serve(client: &TcpStream, server: &TcpStream, faults: &Mutex<Vec<Fault>>) {
         });
         let mut pending = Vec::new();
         let (mut source, mut to) = (server, client);
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 8192];
         'connection: while let Ok(count @ 1..) = source.read(&mut buffer) {
             pending.extend_from_slice(&buffer[..count]);
             while let Some(length) = frame(&pending) {
