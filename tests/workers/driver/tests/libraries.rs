@@ -17,7 +17,7 @@ use lockstep_workers::{Library, Options, OwnerIn, Worker};
 use regex::Regex;
 
 /// The time to live in these tests: short, and whole seconds, as some libraries know no others.
-const TTL: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(3);
 const OWNER: &str = "orders-7d4b9c5f6-x2x7z";
 
 /// How long the part of a value that names a holder stays the same.
@@ -312,7 +312,7 @@ fn takes_renews_and_releases(facts: &Facts) {
             assert!(ttl <= milliseconds(TTL), "{ttl}");
         } else {
             let low = wait_for("the time to run", || {
-                Some(store.pttl()).filter(|ttl| *ttl < 1_500)
+                Some(store.pttl()).filter(|ttl| *ttl < 2_000)
             });
             worker.extend().expect("extended");
             let ttl = store.pttl();
