@@ -21,6 +21,11 @@ test: test-tools format lint ## Everything that CI runs: formatting, lints, all 
 	cargo run --quiet --package lockstep-cluster -- build --profile node
 	INSTA_UPDATE=no cargo test --workspace --no-fail-fast
 
+.PHONY: bench
+bench: tools ## Measure what users wait for, as JSON on standard output
+	@cargo run --quiet --package lockstep-cluster -- build --profile control-plane >&2
+	@cargo bench --quiet --package lockstep --bench latency
+
 .PHONY: format
 format: tools
 	cargo fmt --all --check

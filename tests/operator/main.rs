@@ -36,6 +36,7 @@ mod replicas;
 mod rest;
 mod rollback;
 mod shows;
+mod silence;
 mod states;
 mod store;
 
@@ -87,6 +88,7 @@ fn main() {
         lifecycle::suspended_it_changes_nothing_and_tells_everything_until_it_is_resumed,
         lifecycle::let_go_by_orphaning_the_children_run_on_and_are_taken_back_without_a_rollout,
         lifecycle::a_new_spec_does_not_wait_for_one_that_never_comes_to_run,
+        silence::nothing_read_from_redis_and_no_credential_leaves_the_process,
         shows::a_deployment_scaled_by_kubectl_is_scaled_back_only_where_the_spec_says_a_number,
         shows::what_kubectl_edits_is_put_right_where_lockstep_sets_it_and_kept_elsewhere,
         shows::what_kubectl_deletes_comes_back_and_the_autoscaler_finds_its_count,
