@@ -66,7 +66,7 @@ fn main() {
 
 async fn run() {
     let place = Place::new("bench").await;
-    let shown = watch(&place).await;
+    let shown = watch(&place);
     let _operator = operator::operator(&place, &[]).await;
     for mode in ["Tracking", "Polling"] {
         let redis = redis(options(mode)).await;
@@ -145,7 +145,7 @@ async fn secret(place: &Place) {
 }
 
 /// Follows all resources, as anybody could.
-async fn watch(place: &Place) -> Shown {
+fn watch(place: &Place) -> Shown {
     let shown = Shown::default();
     let api: Api<CoordinatedWorkload> = place.api();
     let seen = Arc::clone(&shown);
@@ -224,8 +224,10 @@ impl Bench {
     async fn all(&self, locks: &str) {
         place::eventually("every resource shows its lock", async || {
             let shown = self.shown.lock().unwrap();
-            let shows = |at: usize| Some(shown.get(&name(at))?.last()?.1 == locks).filter(|shows| *shows);
-            (0..LOCKS).all(|at| shows(at).is_some()).then_some(())
+            let now = |at: usize| shown.get(&name(at)).and_then(|history| history.last());
+            (0..LOCKS)
+                .all(|at| now(at).is_some_and(|(_, last)| last == locks))
+                .then_some(())
         })
         .await;
     }

@@ -281,3 +281,35 @@ async fn a_server_that_is_no_cluster_is_said_to_be_none() {
     );
     assert_eq!(view.down().await, Trouble::ProtocolError);
 }
+
+#[tokio::test]
+async fn masters_at_forbidden_addresses_are_not_connected_to() {
+    let cluster = start(0);
+    let names = names(&cluster);
+    let mut settings = crate::support::settings();
+    // Where two of the masters say that they are.
+    settings.rules.refused = vec!["127.0.0.77".parse().unwrap()];
+    for member in &cluster.members()[1..] {
+        member
+            .cli(&["CONFIG", "SET", "cluster-announce-ip", "127.0.0.77"])
+            .unwrap();
+    }
+    let seed = &cluster.members()[0];
+    crate::support::eventually("all know the new addresses", || {
+        let slots = seed.cli(&["CLUSTER", "SLOTS"]).unwrap();
+        (slots.matches("127.0.0.77").count() == 2).then_some(())
+    })
+    .await;
+    let locks: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut view = View::with(settings, target(&cluster), &locks);
+    let seen = view
+        .until("the one that is allowed, and why not the others", |seen| {
+            matches!(seen.link, Link::Up { .. })
+                && seen
+                    .hidden
+                    .is_some_and(|(trouble, _)| trouble == Trouble::EndpointForbidden)
+        })
+        .await;
+    let seen_locks = seen.keys.iter().filter(|key| key.state != KeyState::Unknown);
+    assert_eq!(seen_locks.count(), 1);
+}

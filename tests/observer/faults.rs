@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use lockstep::clock;
-use lockstep::domain::locks::{KeyState, Link, Mode, Trouble};
+use lockstep::domain::locks::{Evidence, KeyState, Link, Mode, Trouble};
 use lockstep::observer::Target;
 
 use crate::support::{
@@ -96,6 +96,26 @@ async fn a_frozen_server_is_noticed_within_seconds() {
     redis.thaw().unwrap();
     view.up().await;
     assert!(hold(&view.first()).is_some() && view.first().ends.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_sleeps_is_unknown_and_nothing_is_lost_by_it() {
+    let redis = redis_with(&["--enable-debug-command", "yes"]);
+    let mut client = Client::of(&redis);
+    client.run::<()>("SET lock pod-a PX 600000");
+    client.run::<()>("SET short pod-a PX 3000");
+    let mut view = View::new(target(&redis), &["lock", "short"]);
+    view.up().await;
+    client.run::<()>("DEBUG SLEEP 4");
+    let seen = view.up().await;
+    assert!(
+        hold(&seen.keys[0]).is_some() && seen.keys[0].ends.is_empty(),
+        "{seen:?}"
+    );
+    let [end] = &seen.keys[1].ends[..] else {
+        panic!("it ran out meanwhile: {seen:?}")
+    };
+    assert!(!end.watched && end.evidence == Evidence::default(), "{end:?}");
 }
 
 #[tokio::test]
