@@ -37,7 +37,7 @@ fn worker() -> PathBuf {
         } else {
             profile
         };
-        let built = Command::new(env!("CARGO"))
+        let built = lockstep_cluster::tools::cargo()
             .args(["build", "--package", "lockstep-worker-rigatoni", "--target-dir"])
             .arg(program.ancestors().nth(2).unwrap())
             .arg("--profile")

@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use lockstep_cluster::{Cluster, Profile, named};
+use lockstep_cluster::{Cluster, Profile, named, tools};
 
 use crate::detached::Detached;
 use crate::failure::{Failure, WhileTrying as _};
@@ -213,8 +213,7 @@ fn up(no_node: bool) -> Result<(), Failure> {
 
 /// As this program was built, so that a debug build of the demo does not wait for an optimised one of the rest.
 fn build(places: &Places) -> Result<(), Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = tools::cargo();
     command.current_dir(&places.repository);
     command.args([
         "build",
