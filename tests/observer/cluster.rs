@@ -294,9 +294,9 @@ async fn masters_at_forbidden_addresses_are_not_connected_to() {
             .cli(&["CONFIG", "SET", "cluster-announce-ip", "127.0.0.77"])
             .unwrap();
     }
-    let seed = &cluster.members()[0];
+    let first = &cluster.members()[0];
     crate::support::eventually("all know the new addresses", || {
-        let slots = seed.cli(&["CLUSTER", "SLOTS"]).unwrap();
+        let slots = first.cli(&["CLUSTER", "SLOTS"]).unwrap();
         (slots.matches("127.0.0.77").count() == 2).then_some(())
     })
     .await;
@@ -310,6 +310,6 @@ async fn masters_at_forbidden_addresses_are_not_connected_to() {
                     .is_some_and(|(trouble, _)| trouble == Trouble::EndpointForbidden)
         })
         .await;
-    let seen_locks = seen.keys.iter().filter(|key| key.state != KeyState::Unknown);
-    assert_eq!(seen_locks.count(), 1);
+    let known = seen.keys.iter().filter(|key| key.state != KeyState::Unknown);
+    assert_eq!(known.count(), 1);
 }

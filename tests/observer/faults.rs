@@ -106,8 +106,14 @@ async fn a_server_that_sleeps_is_unknown_and_nothing_is_lost_by_it() {
     client.run::<()>("SET short pod-a PX 3000");
     let mut view = View::new(target(&redis), &["lock", "short"]);
     view.up().await;
-    client.run::<()>("DEBUG SLEEP 4");
-    let seen = view.up().await;
+    let asleep = tokio::task::spawn_blocking(move || client.run::<()>("DEBUG SLEEP 6"));
+    assert_eq!(view.down().await, Trouble::Timeout);
+    asleep.await.unwrap();
+    let seen = view
+        .until("all is read again", |seen| {
+            matches!(seen.link, Link::Up { .. }) && hold(&seen.keys[1]).is_none()
+        })
+        .await;
     assert!(
         hold(&seen.keys[0]).is_some() && seen.keys[0].ends.is_empty(),
         "{seen:?}"
