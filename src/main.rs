@@ -1,6 +1,10 @@
 //! `lockstep run` is the operator, `lockstep crd` prints the definition of its resource.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use lockstep::{api, cluster, controller, observer, reconcile};
@@ -103,7 +107,7 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
             allow_loopback: run.allow_loopback,
             allow_link_local: run.allow_link_local,
             allow_reserved_ports: run.allow_reserved_ports,
-            ..observer::EndpointRules::default()
+            refused: own_addresses(),
         },
     };
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "lockstep".to_owned());
@@ -114,6 +118,18 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     };
     controller::run(client, instance, settings, duty, terminated()).await?;
     Ok(())
+}
+
+/// Where no Redis is, and nobody may be led: this pod, and the apiserver.
+fn own_addresses() -> Vec<IpAddr> {
+    ["POD_IP", "POD_IPS", "KUBERNETES_SERVICE_HOST"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .flat_map(|addresses| {
+            let parsed = addresses.split(',').map(|address| address.trim().parse());
+            parsed.flatten().collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Ready when the process is asked to end.

@@ -328,45 +328,55 @@ impl Pass<'_> {
 
     async fn observe(&mut self, workload: &Workload) -> Option<StoreView> {
         let store = workload.store.as_ref()?;
-        let resolved = self
-            .entry
-            .credentials
-            .target(&self.context.cluster, &self.key.namespace, store, clock::mono())
-            .await;
-        let target = match resolved {
-            Ok(target) => target,
+        let interest = Interest {
+            locks: workload.probes().cloned().collect(),
+            places: workload.places().cloned().collect(),
+        };
+        let (cluster, namespace) = (&self.context.cluster, &self.key.namespace);
+        let credentials = &mut self.entry.credentials;
+        let observers = &self.context.observers;
+        let seen = async {
+            let targets = credentials
+                .targets(cluster, namespace, store, clock::mono())
+                .await?;
+            let seen = observers.observe(&self.key, targets.clone(), interest.clone());
+            if !credentials
+                .renew(cluster, namespace, &seen, clock::mono())
+                .await?
+            {
+                return Ok((targets, seen));
+            }
+            let targets = credentials
+                .targets(cluster, namespace, store, clock::mono())
+                .await?;
+            let seen = observers.observe(&self.key, targets.clone(), interest);
+            Ok((targets, seen))
+        };
+        let (targets, mut observations) = match seen.await {
+            Ok(seen) => seen,
             Err(trouble) => {
-                self.context.observers.release(&self.key);
-                let place = credentials::place(store, None);
+                observers.release(&self.key);
                 return Some(StoreView {
-                    place,
+                    place: credentials::place(store, &[]),
                     port: None,
                     identity: 0,
                     seen: Err(trouble),
                 });
             }
         };
-        let interest = Interest {
-            locks: workload.probes().cloned().collect(),
-            places: workload.places().cloned().collect(),
+        let port = match targets.first().map(|target| &target.servers) {
+            Some(Servers::One(host)) => Some(host.port),
+            Some(Servers::Sentinel(_) | Servers::Cluster(_)) | None => None,
         };
-        let identity = self.context.hasher.hash_one(&target);
-        let place = credentials::place(store, Some(&target));
-        let port = match &target.servers {
-            Servers::One(host) => Some(host.port),
-            Servers::Sentinel(_) | Servers::Cluster(_) => None,
-        };
-        let mut observations = self.context.observers.observe(&self.key, vec![target], interest);
         let observation = if observations.len() > 1 {
             self.entry.memory.quorum.combine(&observations, clock::mono())
         } else {
             observations.pop()?
         };
-        self.entry.credentials.judge(&observation.link);
         Some(StoreView {
-            place,
+            place: credentials::place(store, &targets),
             port,
-            identity,
+            identity: self.context.hasher.hash_one(credentials::servers(&targets)),
             seen: Ok(observation),
         })
     }

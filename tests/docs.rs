@@ -392,31 +392,8 @@ fn fields_that_are_mentioned_exist() {
 
 /// A field of the README's table, and a spec and a lock set that use it.
 fn not_supported() -> Vec<(&'static str, Value, Value)> {
-    let endpoints = json!({ "endpoints": ["a:1", "b:1", "c:1"] });
-    let redis = |field: &str, value: Value| {
-        let mut redis = json!({});
-        redis[field] = value;
-        json!({ "redis": redis })
-    };
     let none = || json!({});
     vec![
-        (
-            "spec.redis.url",
-            redis("url", json!("rediss://redis:6380")),
-            none(),
-        ),
-        (
-            "spec.redis.tls",
-            json!({ "redis": { "urlFrom": { "secretKeyRef": { "name": "a", "key": "b" } }, "tls": {} } }),
-            none(),
-        ),
-        (
-            "spec.redis.sentinel",
-            redis("sentinel", json!({ "masterName": "m", "endpoints": ["a:1"] })),
-            none(),
-        ),
-        ("spec.redis.cluster", redis("cluster", endpoints.clone()), none()),
-        ("spec.redis.quorum", redis("quorum", endpoints), none()),
         ("spec.locks[].maxHold", none(), json!({ "maxHold": "1h" })),
         (
             "spec.locks[].every",

@@ -19,6 +19,8 @@ mod holds;
 mod proxy;
 #[path = "observer/scale.rs"]
 mod scale;
+#[path = "observer/sentinel.rs"]
+mod sentinel;
 #[path = "observer/support.rs"]
 mod support;
 #[path = "observer/tls.rs"]

@@ -1,10 +1,11 @@
-//! Values of Secrets. I/O.
+//! Values of Secrets and `ConfigMap`s. I/O.
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::Request;
 use kube::core::params::GetParams;
+use serde::de::DeserializeOwned;
 
 use super::error::Error;
 use super::rest::{decode, limited};
@@ -28,17 +29,17 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// Why a value of a Secret isn't there.
+/// Why a value of a Secret or `ConfigMap` isn't there.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// No such Secret.
-    #[error("there is no Secret of this name")]
+    /// No such object.
+    #[error("there is no object of this name")]
     NotFound,
     /// No such key in it.
-    #[error("the Secret has no such key")]
+    #[error("the object has no such key")]
     NoSuchKey,
     /// It could not be read.
-    #[error("the Secret could not be read")]
+    #[error("the object could not be read")]
     Read(#[source] Error),
 }
 
@@ -52,6 +53,24 @@ impl SecretError {
             Self::Read(error) => error.category(),
         }
     }
+
+    /// Whether the operator may not read it.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Read(error) => error.status().is_some_and(|status| status.code == 403),
+            Self::NotFound | Self::NoSuchKey => false,
+        }
+    }
+
+    /// Whether nothing is known of the object: the apiserver was not reached, or could not answer.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Read(_) => !self.is_forbidden(),
+            Self::NotFound | Self::NoSuchKey => false,
+        }
+    }
 }
 
 impl Cluster {
@@ -62,11 +81,40 @@ impl Cluster {
         name: &str,
         key: &str,
     ) -> Result<SecretBytes, SecretError> {
+        let secret: Secret = self.read_object(namespace, "secrets", name).await?;
+        let value = secret.data.unwrap_or_default().remove(key);
+        Ok(SecretBytes(value.ok_or(SecretError::NoSuchKey)?.0))
+    }
+
+    /// One key of a `ConfigMap`.
+    pub async fn config_map_key(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<SecretBytes, SecretError> {
+        let map: ConfigMap = self.read_object(namespace, "configmaps", name).await?;
+        let text = map.data.unwrap_or_default().remove(key).map(String::into_bytes);
+        let binary = || {
+            map.binary_data
+                .unwrap_or_default()
+                .remove(key)
+                .map(|bytes| bytes.0)
+        };
+        Ok(SecretBytes(text.or_else(binary).ok_or(SecretError::NoSuchKey)?))
+    }
+
+    async fn read_object<T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        plural: &str,
+        name: &str,
+    ) -> Result<T, SecretError> {
         // The name comes from a resource, and a Secret is nothing to be led astray about.
         if !could_be_a_name(name) {
             return Err(SecretError::NotFound);
         }
-        let path = format!("/api/v1/namespaces/{namespace}/secrets");
+        let path = format!("/api/v1/namespaces/{namespace}/{plural}");
         let request = Request::new(path).get(name, &GetParams::default());
         let request = request.map_err(|error| SecretError::Read(error.into()))?;
         let text = match limited(TIME_LIMIT, self.rest.client().request_text(request)).await {
@@ -74,13 +122,7 @@ impl Cluster {
             Err(error) if error.is_not_found() => return Err(SecretError::NotFound),
             Err(error) => return Err(SecretError::Read(error)),
         };
-        let secret: Secret = decode(&text).map_err(SecretError::Read)?;
-        let value = secret
-            .data
-            .unwrap_or_default()
-            .remove(key)
-            .ok_or(SecretError::NoSuchKey)?;
-        Ok(SecretBytes(value.0))
+        decode(&text).map_err(SecretError::Read)
     }
 }
 

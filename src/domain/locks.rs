@@ -228,6 +228,12 @@ pub enum Trouble {
     EndpointForbidden,
     ProtocolError,
     Stale,
+    /// Of `SecretNotFound`: the operator may not read it.
+    SecretForbidden,
+    /// Of `NotMaster`: the Sentinels watch no master of this name.
+    UnknownMaster,
+    /// Of `EndpointForbidden`: more new endpoints of one namespace than are connected to within a minute.
+    TooManyEndpoints,
 }
 
 /// State of the connection to an endpoint.

@@ -198,31 +198,88 @@ pub struct UnobservedSet {
     pub readiness: Readiness,
 }
 
-/// Where the locks are. Sentinel, Cluster and quorum come with later work.
-#[derive(Clone, Debug, PartialEq)]
+/// Where the locks are.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Store {
-    /// The server.
+    /// The servers.
     pub address: StoreAddress,
     /// ACL user.
     pub username_from: Option<KeySelector>,
     /// Password.
     pub password_from: Option<KeySelector>,
+    /// TLS; `None`: plain, unless a URL in a Secret says otherwise.
+    pub tls: Option<StoreTls>,
     /// Logical database.
     pub database: i64,
 }
 
-/// How the server is named.
-#[derive(Clone, Debug, PartialEq)]
+/// How the servers are named.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StoreAddress {
-    /// Host and port written in the spec.
-    Url {
-        /// Host name or IP as written, IPv6 without brackets.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
+    /// One server, written in the spec.
+    Url(StoreHost),
     /// A URL in a Secret, user info allowed.
     Secret(KeySelector),
+    /// A master that Sentinels watch.
+    Sentinel(StoreSentinel),
+    /// Members of a Redis Cluster.
+    Cluster(Vec<StoreHost>),
+    /// Independent servers of which a majority holds each lock.
+    Quorum(Vec<StoreHost>),
+}
+
+/// A server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoreHost {
+    /// Host name or IP as written, IPv6 without brackets.
+    pub name: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A master that Sentinels watch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoreSentinel {
+    /// The name under which they know it.
+    pub master: String,
+    /// The Sentinels.
+    pub endpoints: Vec<StoreHost>,
+    /// Their ACL user.
+    pub username_from: Option<KeySelector>,
+    /// Their password.
+    pub password_from: Option<KeySelector>,
+    /// TLS towards them; `None`: plain.
+    pub tls: Option<StoreTls>,
+}
+
+/// TLS settings.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct StoreTls {
+    /// Where the authorities are; `None`: those of the operator's system.
+    pub ca_from: Option<StoreCa>,
+    /// The Secret (kubernetes.io/tls) with the certificate to show.
+    pub client_certificate: Option<String>,
+    /// The name that the server's certificate must carry; `None`: its host.
+    pub server_name: Option<String>,
+}
+
+/// Where certificate authorities are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StoreCa {
+    /// In a Secret.
+    Secret(KeySelector),
+    /// In a `ConfigMap`.
+    ConfigMap(KeySelector),
+}
+
+impl fmt::Display for StoreHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
 }
 
 /// A lock set with its dialect's defaults applied.

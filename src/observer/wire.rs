@@ -8,6 +8,7 @@ mod info;
 mod metered;
 mod read;
 mod replies;
+mod sentinel;
 pub(super) mod tls;
 
 use std::io;
@@ -30,6 +31,7 @@ use self::replies::{require_master, server_time, trouble, trouble_of};
 pub(super) use self::{
     info::{Identity, Info},
     read::{Cache, Redirect, Reply},
+    sentinel::Named,
 };
 use super::{Secret, Target, Tls, slots::SlotRange};
 use crate::clock;
@@ -48,9 +50,8 @@ pub(super) enum Push {
     Invalidated(Vec<Vec<u8>>),
     /// Everything changed: a flush, or a full resync of a replica.
     Flushed,
-    /// A message on a channel that was subscribed to.
-    #[expect(dead_code, reason = "to come")]
-    Published(Vec<u8>),
+    /// A message on a channel that was subscribed to; what it says is asked for.
+    Published,
     /// The connection is gone.
     Closed,
 }
@@ -411,10 +412,7 @@ fn push(info: PushInfo) -> Option<Push> {
             // Nil means everything; whatever else there may be is safest read as that.
             _ => Some(Push::Flushed),
         },
-        PushKind::Message => match info.data.into_iter().nth(1) {
-            Some(Value::BulkString(message)) => Some(Push::Published(message)),
-            _ => None,
-        },
+        PushKind::Message => Some(Push::Published),
         _ => None,
     }
 }

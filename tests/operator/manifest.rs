@@ -119,23 +119,28 @@ pub(crate) async fn a_spec_that_cannot_be_used_stalls_and_creates_nothing_until_
     assert_eq!(place.warnings("web").await, ["InvalidSpec"]);
 }
 
-pub(crate) async fn what_is_not_supported_yet_runs_and_nothing_is_claimed_about_its_locks() {
+pub(crate) async fn what_is_not_supported_yet_runs_and_nothing_is_claimed_about_it() {
     let place = Place::new("unsupported").await;
     let _operator = operator(&place, &[]).await;
     let mut spec = super::place::spec(2);
-    spec["redis"] = json!({ "sentinel": { "masterName": "main", "endpoints": ["redis:26379"] } });
-    spec["locks"] =
-        json!([{ "name": "jobs", "hold": "Continuous", "dialect": "Rigatoni", "names": ["a", "b"] }]);
+    spec["redis"] = json!({ "url": "redis://redis:6379" });
+    let set = json!({ "name": "jobs", "hold": "Continuous", "dialect": "Rigatoni", "names": ["a"], "maxHold": "1h" });
+    spec["locks"] = json!([set]);
     place.apply("web", &spec).await;
     let history = place.follow("web");
     let seen = history.first(0, "it runs", super::place::Seen::is_ready).await;
-    assert_eq!(seen.says("LocksHeld"), "Unknown/NotObserved");
-    assert_eq!(seen.says("StoreReachable"), "Unknown/NotObserved");
-    let message = seen.message("LocksHeld");
+    let advisories = seen.status()["advisories"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let said = advisories
+        .iter()
+        .find(|advisory| advisory["code"] == "NotSupportedYet");
+    let message = said.map(|advisory| advisory["message"].to_string());
     assert!(
-        message.contains("spec.redis.sentinel") && message.contains("jobs"),
-        "{message}"
+        message
+            .as_ref()
+            .is_some_and(|message| message.contains("spec.locks[0].maxHold")),
+        "{message:?}"
     );
-    assert_eq!(seen.status()["summary"]["locks"], "?/2");
-    assert_eq!(place.warnings("web").await, Vec::<String>::new());
 }

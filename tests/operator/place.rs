@@ -59,7 +59,7 @@ fn rights() -> Value {
             rule("networking.k8s.io", &["networkpolicies"], &written),
             rule("", &["services"], &written),
             rule("", &["pods"], &["get", "list", "watch"]),
-            rule("", &["secrets"], &["get"]),
+            rule("", &["secrets", "configmaps"], &["get"]),
             rule("events.k8s.io", &["events"], &["create"]),
         ],
     })

@@ -444,7 +444,7 @@ fn words(trouble: Trouble) -> (Reason, &'static str, &'static str) {
         Trouble::TlsFailure => (
             Reason::TlsFailure,
             "the TLS handshake fails",
-            "check certificate authority and server name",
+            "check certificate authority, server name and client certificate",
         ),
         Trouble::AuthenticationFailed => (
             Reason::AuthenticationFailed,
@@ -458,8 +458,13 @@ fn words(trouble: Trouble) -> (Reason, &'static str, &'static str) {
         ),
         Trouble::SecretNotFound => (
             Reason::SecretNotFound,
-            "a Secret or its key is missing",
+            "a Secret or ConfigMap, or a key in it, is missing",
             "create it in the resource's namespace",
+        ),
+        Trouble::SecretForbidden => (
+            Reason::SecretNotFound,
+            "the operator may not read a Secret or ConfigMap",
+            "allow it to get secrets and configmaps in this namespace",
         ),
         Trouble::Loading => (Reason::Loading, "the server loads its data", "wait"),
         Trouble::NotMaster => (
@@ -467,12 +472,22 @@ fn words(trouble: Trouble) -> (Reason, &'static str, &'static str) {
             "the server is a replica",
             "name the master, or its Sentinels",
         ),
+        Trouble::UnknownMaster => (
+            Reason::NotMaster,
+            "the Sentinels watch no master of this name",
+            "compare masterName with SENTINEL MASTERS",
+        ),
         Trouble::FailoverInProgress => (Reason::FailoverInProgress, "a failover is going on", "wait"),
         Trouble::ClusterDown => (Reason::ClusterDown, "the cluster is down", "see CLUSTER INFO"),
         Trouble::EndpointForbidden => (
             Reason::EndpointForbidden,
             "the operator's settings forbid this address",
             "ask whoever runs the operator",
+        ),
+        Trouble::TooManyEndpoints => (
+            Reason::EndpointForbidden,
+            "this namespace named more than 10 new Redis endpoints within a minute",
+            "wait a minute",
         ),
         Trouble::ProtocolError => (
             Reason::ProtocolError,

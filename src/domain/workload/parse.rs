@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Budget, BudgetBound, Policy, Problem, Scaling, Service, Store, StoreAddress, UnobservedSet, Workload,
-    locks::lock_sets,
+    Budget, BudgetBound, Policy, Problem, Scaling, Service, Store, StoreAddress, StoreCa, StoreHost,
+    StoreSentinel, StoreTls, UnobservedSet, Workload, locks::lock_sets,
 };
 use crate::api::{
     CoordinatedWorkload, CoordinatedWorkloadSpec, WORKLOAD_LABEL,
@@ -53,11 +53,6 @@ impl Problems {
             field: field.into(),
             message,
         });
-    }
-
-    /// How much was found so far that this version can't do.
-    pub(super) fn not_supported_count(&self) -> usize {
-        self.not_supported.len()
     }
 }
 
@@ -372,61 +367,135 @@ fn store(redis: &Redis, problems: &mut Problems) -> Option<Store> {
             "a Redis Cluster has no database but 0: leave it out",
         );
     }
-    let before = problems.not_supported_count();
-    for (field, given) in [
-        ("spec.redis.sentinel", sentinel.is_some()),
-        ("spec.redis.cluster", cluster.is_some()),
-        ("spec.redis.quorum", quorum.is_some()),
-        ("spec.redis.tls", tls.is_some()),
-    ] {
-        if given {
-            problems.not_supported_yet(field, "");
+    let tls_settings = tls_settings("spec.redis.tls", tls.as_ref(), problems);
+    let (address, tls) = if let Some(url) = url {
+        let (host, secure) = server(url, problems)?;
+        if tls.is_some() && !secure {
+            problems.invalid(
+                "spec.redis.tls",
+                "contradicts url, whose redis:// says that the connection is plain: write rediss://, or leave out tls",
+            );
         }
-    }
-    for (field, endpoints) in [
-        ("sentinel", sentinel.as_ref().map(|sentinel| &sentinel.endpoints)),
-        ("cluster", cluster.as_ref().map(|cluster| &cluster.endpoints)),
-        ("quorum", quorum.as_ref().map(|quorum| &quorum.endpoints)),
-    ] {
-        for (at, endpoint) in endpoints.into_iter().flatten().enumerate() {
-            if host_and_port(endpoint).is_none() {
-                problems.invalid(
-                    format!("spec.redis.{field}.endpoints[{at}]"),
-                    "must be HOST:PORT; an IPv6 address stands in brackets",
-                );
-            }
-        }
-    }
-    let address = if let Some(url) = url {
-        server(url, problems)?
+        let tls = secure.then(|| tls_settings.unwrap_or_default());
+        (StoreAddress::Url(host), tls)
+    } else if let Some(source) = url_from {
+        (StoreAddress::Secret(source.secret_key_ref.clone()), tls_settings)
+    } else if let Some(sentinel) = sentinel {
+        (
+            StoreAddress::Sentinel(sentinels(sentinel, problems)?),
+            tls_settings,
+        )
+    } else if let Some(cluster) = cluster {
+        let hosts = hosts("spec.redis.cluster.endpoints", &cluster.endpoints, problems)?;
+        (StoreAddress::Cluster(hosts), tls_settings)
     } else {
-        StoreAddress::Secret(url_from.as_ref()?.secret_key_ref.clone())
+        let field = "spec.redis.quorum.endpoints";
+        let hosts = hosts(field, &quorum.as_ref()?.endpoints, problems)?;
+        if ![3, 5, 7, 9].contains(&hosts.len()) {
+            problems.invalid(field, "needs 3, 5, 7 or 9 endpoints");
+        }
+        (StoreAddress::Quorum(hosts), tls_settings)
     };
-    (problems.not_supported_count() == before).then(|| Store {
+    Some(Store {
         address,
         username_from: username_from.as_ref().map(|source| source.secret_key_ref.clone()),
         password_from: password_from.as_ref().map(|source| source.secret_key_ref.clone()),
+        tls,
         database: database.unwrap_or_default().into(),
     })
 }
 
-/// The server that a URL names; `None`: a problem was found. Nothing of the URL is repeated in a message, since a
-/// password may stand in it.
-fn server(url: &str, problems: &mut Problems) -> Option<StoreAddress> {
-    const FIELD: &str = "spec.redis.url";
+fn sentinels(sentinel: &spec::Sentinel, problems: &mut Problems) -> Option<StoreSentinel> {
+    let spec::Sentinel {
+        master_name,
+        endpoints,
+        username_from,
+        password_from,
+        tls,
+    } = sentinel;
+    let tls = tls_settings("spec.redis.sentinel.tls", tls.as_ref(), problems);
+    Some(StoreSentinel {
+        master: master_name.clone(),
+        endpoints: hosts("spec.redis.sentinel.endpoints", endpoints, problems)?,
+        username_from: username_from.as_ref().map(|source| source.secret_key_ref.clone()),
+        password_from: password_from.as_ref().map(|source| source.secret_key_ref.clone()),
+        tls,
+    })
+}
+
+/// `None`: a problem was found.
+fn hosts(field: &str, endpoints: &[String], problems: &mut Problems) -> Option<Vec<StoreHost>> {
+    let mut hosts: Vec<StoreHost> = Vec::new();
+    let mut wrong = false;
+    let mut invalid = |field: String, message: &str| {
+        wrong = true;
+        problems.invalid(field, message);
+    };
+    if endpoints.is_empty() {
+        invalid(field.to_owned(), "needs at least one HOST:PORT");
+    }
+    for (at, endpoint) in endpoints.iter().enumerate() {
+        let Some((name, port)) = host_and_port(endpoint) else {
+            let message = "must be HOST:PORT; an IPv6 address stands in brackets";
+            invalid(format!("{field}[{at}]"), message);
+            continue;
+        };
+        let twice = |known: &StoreHost| known.port == port && known.name.eq_ignore_ascii_case(&name);
+        if hosts.iter().any(twice) {
+            invalid(
+                format!("{field}[{at}]"),
+                "stands there twice: one server has one vote",
+            );
+        }
+        hosts.push(StoreHost { name, port });
+    }
+    (!wrong).then_some(hosts)
+}
+
+fn tls_settings(field: &str, tls: Option<&spec::Tls>, problems: &mut Problems) -> Option<StoreTls> {
+    let spec::Tls {
+        ca_from,
+        client_certificate_secret_name,
+        server_name,
+    } = tls?;
+    let ca_from = ca_from.as_ref().and_then(|source| {
+        let spec::CaSource {
+            secret_key_ref,
+            config_map_key_ref,
+        } = source;
+        match (secret_key_ref, config_map_key_ref) {
+            (Some(selector), None) => Some(StoreCa::Secret(selector.clone())),
+            (None, Some(selector)) => Some(StoreCa::ConfigMap(selector.clone())),
+            (Some(_), Some(_)) | (None, None) => {
+                problems.invalid(
+                    format!("{field}.caFrom"),
+                    "give exactly one of secretKeyRef and configMapKeyRef",
+                );
+                None
+            }
+        }
+    });
+    Some(StoreTls {
+        ca_from,
+        client_certificate: client_certificate_secret_name.clone(),
+        server_name: server_name.clone(),
+    })
+}
+
+/// The server that a URL names, and whether by TLS; `None`: a problem was found. Nothing of the URL is repeated in a
+/// message, since a password may stand in it.
+fn server(url: &str, problems: &mut Problems) -> Option<(StoreHost, bool)> {
     let plain = url.strip_prefix("redis://");
     let address = plain.or(url.strip_prefix("rediss://")).and_then(host_and_port);
     if address.is_none() {
         problems.invalid(
-            FIELD,
+            "spec.redis.url",
             "must be redis://HOST:PORT or rediss://HOST:PORT, without user, password, path and query; an IPv6 address \
              stands in brackets",
         );
-    } else if plain.is_none() {
-        problems.not_supported_yet(FIELD, "TLS (rediss://)");
     }
-    let (host, port) = address.filter(|_| plain.is_some())?;
-    Some(StoreAddress::Url { host, port })
+    let (name, port) = address?;
+    Some((StoreHost { name, port }, plain.is_none()))
 }
 
 fn host_and_port(authority: &str) -> Option<(String, u16)> {

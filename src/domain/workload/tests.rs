@@ -133,7 +133,8 @@ fn ports_of_the_store_are_those_that_the_spec_tells_else_the_usual_ones() {
         ports(json!({ "cluster": endpoints([7001, 7002, 7003]) })),
         [7001, 7002, 7003]
     );
-    assert_eq!(ports(json!({ "quorum": endpoints([1, 2, 1]) })), [1, 2]);
+    let quorum = json!({ "endpoints": ["a:1", "b:2", "c:1"] });
+    assert_eq!(ports(json!({ "quorum": quorum })), [1, 2]);
     let sentinel = json!({ "sentinel": { "masterName": "m", "endpoints": ["a:26379", "b:x"] } });
     assert_eq!(
         fields(with(&json!({ "redis": sentinel }))),
@@ -361,10 +362,10 @@ fn urls_name_a_host_and_a_port() {
         let store = address(url).unwrap();
         assert_eq!(
             store.address,
-            StoreAddress::Url {
-                host: host.into(),
+            StoreAddress::Url(StoreHost {
+                name: host.into(),
                 port
-            },
+            }),
             "{url}"
         );
         assert_eq!(store.database, 3);
@@ -409,35 +410,101 @@ fn urls_name_a_host_and_a_port() {
             address: StoreAddress::Secret(key("url")),
             username_from: Some(key("user")),
             password_from: Some(key("password")),
+            tls: None,
             database: 0,
         })
     );
 }
 
 #[test]
-fn what_comes_later_is_left_unobserved_by_name() {
-    let endpoints = json!({ "endpoints": ["a:1", "b:1", "c:1"] });
-    for (change, field) in [
+fn every_kind_of_store_and_tls_is_understood() {
+    let store = |redis: Value| with(&json!({ "redis": redis })).map(|workload| workload.store.unwrap());
+    let host = |name: &str, port| StoreHost {
+        name: name.into(),
+        port,
+    };
+    let key = |name: &str| KeySelector {
+        name: name.into(),
+        key: "k".into(),
+    };
+    let from = |name: &str| json!({ "secretKeyRef": { "name": name, "key": "k" } });
+    let hosts = vec![host("a", 1), host("fd00::1", 2), host("c", 3)];
+    let endpoints = json!({ "endpoints": ["a:1", "[fd00::1]:2", "c:3"] });
+
+    let secure = store(json!({ "url": "rediss://redis:6380" })).unwrap();
+    assert_eq!(secure.address, StoreAddress::Url(host("redis", 6380)));
+    assert_eq!(secure.tls, Some(StoreTls::default()), "the system's authorities");
+    assert_eq!(store(json!({ "url": "redis://redis" })).unwrap().tls, None);
+    assert_eq!(
+        store(json!({ "cluster": endpoints })).unwrap().address,
+        StoreAddress::Cluster(hosts.clone())
+    );
+    let quorum = store(json!({ "quorum": endpoints, "tls": {}, "database": 3 })).unwrap();
+    assert_eq!(
+        (quorum.address, quorum.tls, quorum.database),
+        (StoreAddress::Quorum(hosts), Some(StoreTls::default()), 3)
+    );
+    let sentinel = store(json!({
+        "sentinel": {
+            "masterName": "main", "endpoints": ["a:1"], "usernameFrom": from("su"), "passwordFrom": from("sp"),
+            "tls": { "caFrom": { "configMapKeyRef": { "name": "ca", "key": "k" } } },
+        },
+        "tls": {
+            "caFrom": from("ca"), "clientCertificateSecretName": "client", "serverName": "redis.example",
+        },
+    }))
+    .unwrap();
+    assert_eq!(
+        sentinel.address,
+        StoreAddress::Sentinel(StoreSentinel {
+            master: "main".into(),
+            endpoints: vec![host("a", 1)],
+            username_from: Some(key("su")),
+            password_from: Some(key("sp")),
+            tls: Some(StoreTls {
+                ca_from: Some(StoreCa::ConfigMap(key("ca"))),
+                ..StoreTls::default()
+            }),
+        })
+    );
+    assert_eq!(
+        sentinel.tls,
+        Some(StoreTls {
+            ca_from: Some(StoreCa::Secret(key("ca"))),
+            client_certificate: Some("client".into()),
+            server_name: Some("redis.example".into()),
+        })
+    );
+
+    for (redis, field) in [
+        (json!({ "url": "redis://redis", "tls": {} }), "spec.redis.tls"),
         (
-            json!({ "redis": { "sentinel": { "masterName": "m", "endpoints": ["a:1"] } } }),
-            "spec.redis.sentinel",
+            json!({ "url": "rediss://redis", "tls": { "caFrom": {} } }),
+            "spec.redis.tls.caFrom",
         ),
-        (json!({ "redis": { "cluster": endpoints } }), "spec.redis.cluster"),
-        (json!({ "redis": { "quorum": endpoints } }), "spec.redis.quorum"),
         (
-            json!({ "redis": { "urlFrom": { "secretKeyRef": { "name": "s", "key": "k" } }, "tls": {} } }),
-            "spec.redis.tls",
+            json!({ "sentinel": { "masterName": "m", "endpoints": ["a:1"], "tls": { "caFrom": {} } } }),
+            "spec.redis.sentinel.tls.caFrom",
         ),
-        (json!({ "redis": { "url": "rediss://redis" } }), "spec.redis.url"),
+        (
+            json!({ "sentinel": { "masterName": "m", "endpoints": [] } }),
+            "spec.redis.sentinel.endpoints",
+        ),
+        (
+            json!({ "quorum": { "endpoints": ["a:1", "b:1"] } }),
+            "spec.redis.quorum.endpoints",
+        ),
+        (
+            json!({ "quorum": { "endpoints": ["a:1", "b:1", "A:1"] } }),
+            "spec.redis.quorum.endpoints[2]",
+        ),
     ] {
-        let workload = with(&change).unwrap();
-        assert_eq!(unsupported(&workload), [field]);
-        assert_eq!(workload.store, None, "{change}");
-        assert!(
-            workload.locks.is_empty() && workload.unobserved.len() == 1,
-            "{change}"
-        );
+        assert_eq!(fields(with(&json!({ "redis": redis }))), [field], "{redis}");
     }
+}
+
+#[test]
+fn what_comes_later_is_left_unobserved_by_name() {
     for (change, field) in [
         (json!({ "maxHold": "1h" }), "maxHold"),
         (json!({ "hold": "Intermittent", "every": "1h" }), "every"),

@@ -119,7 +119,7 @@ async fn listen(
             pushed = connection.pushes.recv() => match pushed {
                 Some((at, Push::Invalidated(keys))) => endpoint.found(keys, at),
                 Some((_, Push::Flushed)) => return Ok(()),
-                Some((_, Push::Published(..))) => {}
+                Some((_, Push::Published)) => {}
                 Some((_, Push::Closed)) | None => return Err(closed),
             },
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => return Ok(()),

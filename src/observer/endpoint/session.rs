@@ -233,7 +233,7 @@ impl<'a> Session<'a> {
                 self.supervisor.endpoint.doubt(self.lane, flushed, at);
                 Ok(())
             }
-            Push::Published(..) => Ok(()),
+            Push::Published => Ok(()),
             Push::Closed => Err(Fault {
                 trouble: Trouble::Unreachable,
                 spoke: true,

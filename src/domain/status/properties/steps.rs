@@ -201,7 +201,7 @@ const LONG_WORDS: &str = "äöü quite a long story about something that went wr
     somebody who has the time, äöü quite a long story about something that went wrong in a place far away, told by \
     somebody who has the time, äöü quite a long story about something that went wrong in a place far away, the end";
 
-const TROUBLES: [Trouble; 14] = [
+const TROUBLES: [Trouble; 17] = [
     Trouble::Unreachable,
     Trouble::DnsFailure,
     Trouble::Timeout,
@@ -216,6 +216,9 @@ const TROUBLES: [Trouble; 14] = [
     Trouble::EndpointForbidden,
     Trouble::ProtocolError,
     Trouble::Stale,
+    Trouble::SecretForbidden,
+    Trouble::UnknownMaster,
+    Trouble::TooManyEndpoints,
 ];
 
 const FAILURES: [FailureKind; 15] = [
