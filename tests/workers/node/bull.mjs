@@ -9,6 +9,7 @@ const { urls, name, ttl, owner, job: jobId } = settings();
 const times = ttl ? { lockDuration: ttl, lockRenewTime: ttl / 2, stalledInterval: ttl / 2, guardInterval: 250 } : {};
 const queue = new Queue(name, only(urls, 'bull'), { settings: times });
 queue.on('error', () => {}); // It connects again by itself.
+// Only of errors: that another has the lock, the library doesn't tell.
 queue.on('lock-extension-failed', (_job, error) => emit('lost', { error: error.name }));
 let taken;
 let work;

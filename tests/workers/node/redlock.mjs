@@ -6,13 +6,15 @@ import { Redis } from 'ioredis';
 import Redlock from 'redlock';
 import { deferred, emit, serve, settings } from './protocol.mjs';
 
-const { urls, name, ttl = 10_000, owner } = settings();
+const { urls, name, ttl, owner } = settings();
 const clients = urls.map((url) => {
   const client = new Redis(url);
   client.on('error', () => {}); // The library counts a server that fails as a vote against.
   return client;
 });
-const locks = new Redlock(clients);
+// The library extends half a second before the end, by default. Where a short TTL is asked for, on a machine that is busy
+// with tests, that would be too late now and then.
+const locks = new Redlock(clients, ttl ? { automaticExtensionThreshold: Math.max(500, ttl / 2) } : {});
 if (owner) locks._random = () => `${owner}:${randomUUID()}`;
 let release;
 let ended;
@@ -23,7 +25,7 @@ serve('redlock', {
     for (;;) {
       const taken = deferred();
       const work = deferred();
-      ended = locks.using([name], ttl, async (signal) => {
+      ended = locks.using([name], ttl ?? 10_000, async (signal) => {
         signal.addEventListener('abort', () => emit('lost', { error: String(signal.error?.name) }));
         taken.resolve();
         await work.promise;

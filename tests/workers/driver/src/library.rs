@@ -82,6 +82,8 @@ enum Trait {
     EndlessByDefault,
     Quorum,
     Shared,
+    TellsOfLoss,
+    ReleasesAnothers,
 }
 
 impl Library {
@@ -107,7 +109,7 @@ impl Library {
 
     fn profile(self) -> Profile {
         use OwnerIn::{HostName, JobField, Nowhere, Registry, Value};
-        use Trait::{EndlessByDefault, Quorum, Renews, Shared};
+        use Trait::{EndlessByDefault, Quorum, ReleasesAnothers, Renews, Shared, TellsOfLoss};
         let of = |name, runtime, owner_in, traits| Profile {
             name,
             runtime,
@@ -120,24 +122,59 @@ impl Library {
         let python = Runtime::Python;
         let rust = Runtime::Rust;
         match self {
-            Self::Redlock => of("redlock", node("redlock.mjs"), Value, &[Renews, Quorum]),
+            Self::Redlock => of(
+                "redlock",
+                node("redlock.mjs"),
+                Value,
+                &[Renews, Quorum, TellsOfLoss],
+            ),
             Self::Bull => of("bull", node("bull.mjs"), Registry, &[Renews]),
-            Self::BullMq => of("bullmq", node("bullmq.mjs"), JobField, &[Renews]),
-            Self::Mutex => of("redis-semaphore-mutex", semaphore("mutex"), Value, &[Renews]),
-            Self::Semaphore => of("redis-semaphore", semaphore("semaphore"), Value, &[Renews]),
+            Self::BullMq => of("bullmq", node("bullmq.mjs"), JobField, &[Renews, TellsOfLoss]),
+            Self::Mutex => of(
+                "redis-semaphore-mutex",
+                semaphore("mutex"),
+                Value,
+                &[Renews, TellsOfLoss],
+            ),
+            Self::Semaphore => of(
+                "redis-semaphore",
+                semaphore("semaphore"),
+                Value,
+                &[Renews, TellsOfLoss],
+            ),
             Self::RedisPy => of("redis-py", python("worker_redis.py"), Value, &[EndlessByDefault]),
             Self::PythonRedisLock => {
                 let program = python("worker_redis_lock.py");
-                of("python-redis-lock", program, Value, &[Renews, EndlessByDefault])
+                of(
+                    "python-redis-lock",
+                    program,
+                    Value,
+                    &[Renews, EndlessByDefault, TellsOfLoss],
+                )
             }
-            Self::RedBeat => of("celery-redbeat", python("worker_redbeat.py"), Registry, &[Renews]),
-            Self::Rslock => of("rslock", rust("rslock-worker"), Nowhere, &[Renews, Quorum]),
-            Self::Rigatoni => of("rigatoni", rust("rigatoni-pipeline-worker"), HostName, &[Renews]),
+            Self::RedBeat => of(
+                "celery-redbeat",
+                python("worker_redbeat.py"),
+                Registry,
+                &[Renews, TellsOfLoss],
+            ),
+            Self::Rslock => of(
+                "rslock",
+                rust("rslock-worker"),
+                Nowhere,
+                &[Renews, Quorum, TellsOfLoss],
+            ),
+            Self::Rigatoni => of(
+                "rigatoni",
+                rust("rigatoni-pipeline-worker"),
+                HostName,
+                &[Renews, TellsOfLoss],
+            ),
             Self::Redisson => jvm("redisson", Registry, &[Renews]),
             Self::RedissonFair => jvm("redisson-fair", Registry, &[Renews]),
             Self::RedissonRead => jvm("redisson-read", Registry, &[Renews, Shared]),
             Self::RedissonWrite => jvm("redisson-write", Registry, &[Renews]),
-            Self::ShedLock => jvm("shedlock", HostName, &[]),
+            Self::ShedLock => jvm("shedlock", HostName, &[ReleasesAnothers]),
             Self::SpringIntegration => jvm("spring-integration-redis", Nowhere, &[Renews]),
         }
     }
@@ -170,6 +207,18 @@ impl Library {
     #[must_use]
     pub fn is_shared(self) -> bool {
         self.is(Trait::Shared)
+    }
+
+    /// Whether the library says that it lost a lock. One that doesn't stops renewing and says nothing.
+    #[must_use]
+    pub fn tells_of_loss(self) -> bool {
+        self.is(Trait::TellsOfLoss)
+    }
+
+    /// Whether its release removes a lock that another has by then.
+    #[must_use]
+    pub fn releases_anothers(self) -> bool {
+        self.is(Trait::ReleasesAnothers)
     }
 
     /// Where an owner is seen.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 use lockstep_cluster::{Redis, RedisOptions};
-use lockstep_workers::{Library, Options, OwnerIn, Worker};
+use lockstep_workers::{Event, Library, Options, OwnerIn, Worker};
 use regex::Regex;
 
 /// The time to live in these tests: short, and whole seconds, as some libraries know no others.
@@ -412,6 +412,32 @@ fn expires_under_a_frozen_holder(facts: &Facts) {
     worker.thaw().expect("thawed");
 }
 
+/// Its lock is gone and another's is there: it says so where the library does, and leaves the other's alone.
+fn notices_that_another_has_the_lock(facts: &Facts) {
+    let store = Store::start(facts);
+    let library = facts.library;
+    let mut worker = store.worker(library, |options| options.ttl(TTL));
+    worker.take().expect("taken");
+    let steal = "redis.call('DEL', KEYS[1]) \
+                 if ARGV[1] == 'hash' then return redis.call('HSET', KEYS[1], 'another:1', '1') end \
+                 if ARGV[1] == 'zset' then return redis.call('ZADD', KEYS[1], '1e15', 'another') end \
+                 return redis.call('SET', KEYS[1], 'another')";
+    store.ask(&["EVAL", steal, "1", &store.key, facts.kind]);
+    if library.tells_of_loss() {
+        let told = worker.event(Duration::from_secs(20)).expect("an event");
+        assert!(matches!(told, Event::Lost { .. }), "{told:?}");
+    }
+    // Some refuse, some don't look.
+    let released = worker.release();
+    if library.releases_anothers() {
+        released.expect("it does not look");
+        assert!(!store.is_taken(), "another's lock is removed");
+    } else {
+        assert!(store.is_taken(), "another's lock stays: {released:?}");
+        assert_eq!(store.pttl(), -1, "nor is it given a time to live");
+    }
+}
+
 fn holds_in_a_majority_of_servers(library: Library) {
     let servers: Vec<_> = (0..3)
         .map(|_| Redis::start(RedisOptions::default()).expect("a Redis"))
@@ -449,8 +475,8 @@ type Case = fn(&Facts);
 fn main() {
     let mut arguments = Arguments::from_args();
     // These tests wait; the machine has time for several of them.
-    arguments.test_threads = arguments.test_threads.or(Some(6));
-    let cases: [(&str, Case); 5] = [
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    let cases: [(&str, Case); 6] = [
         ("takes_renews_and_releases", takes_renews_and_releases),
         (
             "outlives_its_killed_holder_until_it_expires_and_is_taken_over",
@@ -462,6 +488,10 @@ fn main() {
         ),
         ("shows_its_owner_where_it_can", shows_its_owner_where_it_can),
         ("expires_under_a_frozen_holder", expires_under_a_frozen_holder),
+        (
+            "notices_that_another_has_the_lock",
+            notices_that_another_has_the_lock,
+        ),
     ];
     assert_eq!(FACTS.len(), Library::ALL.len(), "facts for every library");
     let mut trials: Vec<_> = FACTS
