@@ -2,6 +2,7 @@
 
 mod blindness;
 mod holds;
+mod owners;
 mod sets;
 mod store;
 

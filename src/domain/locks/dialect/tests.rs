@@ -1,7 +1,7 @@
 //! Owners in the values of each library, and in those that a user describes.
 
 use super::*;
-use crate::domain::locks::Mono;
+use crate::domain::locks::{Mono, probe::Beside};
 
 const UUID: &str = "0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b";
 
@@ -172,12 +172,321 @@ fn debug_shows_no_value() {
     assert_eq!(format!("{:?}", scheme.named(&hold)), "Owner(Owner(6 bytes))");
 }
 
+/// What a row of the table expects.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Says {
+    Owner(&'static str),
+    Nobody,
+    Unfit,
+}
+use Says::{Nobody, Unfit};
+
+/// A value as its library writes it, or doesn't, and where that is known from: `tests/dialects` makes those of the
+/// libraries that run there anew; the others are made from the sources, at the version named here.
+type Row = (Dialect, &'static [u8], Says);
+
+const RIGATONI: &[u8] = b"shop-7d9c8b6f5d-x2x4z-0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b";
+const SHED_LOCK: &[u8] =
+    b"ADDED:2026-03-01T12:00:00.123Z@shop-7d9c8b6f5d-x2x4z:0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b";
+/// `RedLockHelper.CreateLockId` of DistributedLock.Redis 2.8.1: machine name, process id, GUID in format N.
+const DISTRIBUTED_LOCK: &[u8] = b"shop-7d9c8b6f5d-x2x4z_17_0b8f9c1e3a524d3e9f2a6c1d2e3f4a5b";
+const POD: Says = Says::Owner("shop-7d9c8b6f5d-x2x4z");
+
+const ROWS: &[Row] = &[
+    (Dialect::Rigatoni, RIGATONI, POD),
+    // rigatoni-core 0.2.0, pipeline.rs: where the host name can't be read.
+    (
+        Dialect::Rigatoni,
+        b"unknown-0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b",
+        Says::Owner("unknown"),
+    ),
+    (Dialect::Rigatoni, SHED_LOCK, Unfit),
+    (
+        Dialect::Rigatoni,
+        b"\xff-0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b",
+        Unfit,
+    ),
+    // Redlock's, redis-py's, RedBeat's and Laravel's tokens are of any form: rslock's are bytes.
+    (Dialect::Redlock, b"3f2a6c1d2e3f4a5b0b8f9c1e3a524d3e", Nobody),
+    (Dialect::Redlock, b"\x00\xff\xfe20 bytes of any va", Nobody),
+    (Dialect::Redlock, b"", Nobody),
+    (Dialect::RedisPy, b"a6b23734e57611f185d902fc00000001", Nobody),
+    (Dialect::RedBeat, b"a6b23734e57611f185d902fc00000001", Nobody),
+    // Str::random(16) of Laravel 13.26; php's serializer around it with phpredis' option.
+    (Dialect::Laravel, b"kXb1cV9zQ0aLmN4p", Nobody),
+    (Dialect::Laravel, b"s:16:\"kXb1cV9zQ0aLmN4p\";", Nobody),
+    (Dialect::Bull, b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b", Nobody),
+    (Dialect::Bull, b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b:7", Unfit),
+    (Dialect::Bull, b"", Unfit),
+    (Dialect::BullMQ, b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b:7", Nobody),
+    (Dialect::BullMQ, b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b", Unfit),
+    (Dialect::BullMQ, b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b:", Unfit),
+    (
+        Dialect::Redisson,
+        b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b:1",
+        Nobody,
+    ),
+    (
+        Dialect::Redisson,
+        b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b:52:write",
+        Nobody,
+    ),
+    (
+        Dialect::Redisson,
+        b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b:52:read",
+        Unfit,
+    ),
+    (Dialect::Redisson, b"field", Unfit),
+    (Dialect::ShedLock, SHED_LOCK, POD),
+    // ShedLock before 4.30 wrote no UUID.
+    (
+        Dialect::ShedLock,
+        b"ADDED:2026-03-01T12:00:00.123Z@shop-7d9c8b6f5d-x2x4z",
+        POD,
+    ),
+    (Dialect::ShedLock, b"ADDED:2026-03-01T12:00:00.123Z@", Unfit),
+    (Dialect::ShedLock, b"ADDED:@shop-7d9c8b6f5d-x2x4z", Unfit),
+    (
+        Dialect::ShedLock,
+        b"ADDED:2026-03-01T12:00:00.123Z@host:port",
+        Unfit,
+    ),
+    (
+        Dialect::SpringIntegration,
+        b"0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b",
+        Nobody,
+    ),
+    (
+        Dialect::SpringIntegration,
+        b"0B8F9C1E-3A52-4D3E-9F2A-6C1D2E3F4A5B",
+        Unfit,
+    ),
+    (Dialect::DistributedLockNet, DISTRIBUTED_LOCK, POD),
+    (
+        Dialect::DistributedLockNet,
+        b"shop-7d9c8b6f5d-x2x4z_17_0b8f9c1e3a524d3e9f2a6c1d2e3f4a5b_WRITERWAITING",
+        POD,
+    ),
+    (
+        Dialect::DistributedLockNet,
+        b"A_HOST_17_0b8f9c1e3a524d3e9f2a6c1d2e3f4a5b",
+        Says::Owner("a_host"),
+    ),
+    (
+        Dialect::DistributedLockNet,
+        b"shop_0b8f9c1e3a524d3e9f2a6c1d2e3f4a5b",
+        Unfit,
+    ),
+    (Dialect::DistributedLockNet, b"", Unfit),
+];
+
+fn said(scheme: &Scheme, hold: &Hold) -> Option<Option<String>> {
+    match scheme.named(hold) {
+        Named::Owner(owner) => Some(Some(owner.as_str().to_owned())),
+        Named::Nobody => Some(None),
+        Named::Unfit => None,
+    }
+}
+
 #[test]
-fn a_regular_expression_reads_rigatoni_alike() {
-    let regex = Pattern::custom("(?<owner>.+)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap();
-    let hand = Pattern::NAME_AND_UUID;
-    proptest::proptest!(|(value in "[a-fA-F0-9.\\-]{0,60}", uuid: bool)| {
-        let value = if uuid { format!("{value}{UUID}") } else { value };
-        proptest::prop_assert_eq!(name(&regex, &value), name(&hand, &value));
+fn each_library_s_values_name_whom_they_should() {
+    for (dialect, value, expected) in ROWS {
+        let scheme = Scheme::of(*dialect, "prefix:").unwrap();
+        let expected = match expected {
+            Says::Owner(owner) => Some(Some((*owner).to_owned())),
+            Nobody => Some(None),
+            Unfit => None,
+        };
+        assert_eq!(
+            said(&scheme, &says(value)),
+            expected,
+            "{dialect:?}: {:?}",
+            value.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn no_library_with_a_format_takes_bytes_that_are_none_of_its_own() {
+    for dialect in [
+        Dialect::Rigatoni,
+        Dialect::Bull,
+        Dialect::BullMQ,
+        Dialect::Redisson,
+        Dialect::ShedLock,
+        Dialect::SpringIntegration,
+        Dialect::DistributedLockNet,
+    ] {
+        let scheme = Scheme::of(dialect, "").unwrap();
+        for value in [vec![], vec![0xff; 4096], b"a".repeat(4096), b"\n".to_vec()] {
+            assert_eq!(said(&scheme, &says(&value)), None, "{dialect:?}");
+        }
+        let several = hold(Text::Several, None);
+        assert_eq!(
+            said(&scheme, &several),
+            Some(None),
+            "{dialect:?}: several hold it"
+        );
+        assert_eq!(said(&scheme, &hold(Text::Missing, None)), None, "{dialect:?}");
+    }
+}
+
+#[test]
+fn what_a_worker_of_bullmq_is_called_stands_beside_its_lock() {
+    let scheme = Scheme::of(Dialect::BullMQ, "bull:orders:").unwrap();
+    let probe = scheme.probe("bull:orders:", "7", ":lock");
+    assert_eq!(&probe.key[..], b"bull:orders:7:lock");
+    assert_eq!(
+        probe.beside,
+        Some(Beside::Field(
+            b"bull:orders:7".as_slice().into(),
+            b"pb".as_slice().into()
+        ))
+    );
+    let value = format!("{UUID}:3");
+    let beside = |beside: &[u8]| hold(Text::One(HolderValue(value.as_bytes().into())), Some(beside));
+    assert_eq!(
+        said(&scheme, &beside(b"shop-1.shop.svc")),
+        Some(Some("shop-1".into()))
+    );
+    assert_eq!(said(&scheme, &beside(b"\xff")), None, "a name is text");
+    assert_eq!(said(&scheme, &beside(b".")), None);
+    let foreign = hold(
+        Text::One(HolderValue(b"other".as_slice().into())),
+        Some(b"shop-1"),
+    );
+    assert_eq!(
+        said(&scheme, &foreign),
+        None,
+        "a name beside a lock of something else says nothing"
+    );
+}
+
+#[test]
+fn whose_owners_can_be_told_and_whose_need_a_change_is_the_same_question() {
+    for dialect in DIALECTS {
+        let Some(scheme) = Scheme::of(dialect, "") else {
+            continue;
+        };
+        let by_itself = scheme.tells_owners() && scheme.beside.is_none();
+        assert_eq!(remedy(dialect).is_none(), by_itself, "{dialect:?}");
+    }
+}
+
+const DIALECTS: [Dialect; 12] = [
+    Dialect::Rigatoni,
+    Dialect::Redlock,
+    Dialect::Bull,
+    Dialect::BullMQ,
+    Dialect::Redisson,
+    Dialect::ShedLock,
+    Dialect::SpringIntegration,
+    Dialect::DistributedLockNet,
+    Dialect::RedisPy,
+    Dialect::RedBeat,
+    Dialect::Laravel,
+    Dialect::Custom,
+];
+
+#[test]
+fn every_library_s_defaults_renew_before_the_lock_runs_out() {
+    for dialect in DIALECTS {
+        let Defaults {
+            ttl, renew_interval, ..
+        } = defaults(dialect);
+        let fits = match (ttl, renew_interval) {
+            (Some(ttl), Some(renew)) => *renew * 2 <= *ttl,
+            (Some(_) | None, None) => true,
+            (None, Some(_)) => false,
+        };
+        assert!(fits, "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_time_in_a_value_is_no_part_of_its_holder() {
+    let part = Part::WithoutSince(Pattern::ADDED_AT);
+    let at = |time: &str| part.of(format!("ADDED:{time}@host:{UUID}").as_bytes()).0;
+    assert_eq!(at("2026-03-01T12:00:00.123Z"), at("2026-03-01T12:00:09.999Z"));
+    let other = part
+        .of(format!("ADDED:2026-03-01T12:00:00.123Z@other:{UUID}").as_bytes())
+        .0;
+    assert_ne!(at("2026-03-01T12:00:00.123Z"), other);
+    assert_eq!(&part.of(b"anything").0[..], b"anything");
+}
+
+#[test]
+fn owners_are_compared_as_what_they_are() {
+    for (matches, raw, owner) in [
+        (OwnerMatch::PodName, "Shop-0.shop.svc", Some("shop-0")),
+        (OwnerMatch::PodName, ".svc", None),
+        (OwnerMatch::PodUid, "0B8F9C1E-3a52", Some("0b8f9c1e-3a52")),
+        (OwnerMatch::PodIp, "10.0.0.7", Some("10.0.0.7")),
+        (OwnerMatch::PodIp, "::ffff:10.0.0.7", Some("10.0.0.7")),
+        (OwnerMatch::PodIp, "[FD00::0007]", Some("fd00::7")),
+        (OwnerMatch::PodIp, "10.0.0.7:8080", None),
+        (OwnerMatch::PodIp, "shop-0", None),
+        (OwnerMatch::Label("a".into()), "Blue.1", Some("Blue.1")),
+        (OwnerMatch::Annotation("a".into()), "", None),
+    ] {
+        let found = matches.owner(raw.as_bytes());
+        assert_eq!(found.as_ref().map(Owner::as_str), owner, "{matches:?}: {raw}");
+        assert!(matches.owner(b"\xff\xfe").is_none(), "{matches:?}");
+    }
+}
+
+/// The regular expressions of each library's values, with a UUID written out where sources abbreviate it.
+fn by_regex() -> [(Pattern, Pattern); 6] {
+    const HEX: &str = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+    let regex = |source: &str| Pattern::custom(&source.replace("UUID", HEX)).unwrap();
+    [
+        (Pattern::NAME_AND_UUID, regex("(?<owner>.+)-UUID")),
+        (Pattern::UUID, regex("(?<holder>UUID)")),
+        (Pattern::UUID_AND_NUMBER, regex(r"(?<holder>UUID):\d+")),
+        (Pattern::UUID_AND_THREAD, regex(r"(?<holder>UUID):\d+(?::write)?")),
+        (
+            Pattern::ADDED_AT,
+            regex("ADDED:(?<since>[^@]+)@(?<owner>[^:]+)(?::UUID)?"),
+        ),
+        (
+            Pattern::NAME_NUMBER_AND_HEX,
+            regex(r"(?<owner>.+)_\d+_[0-9a-f]{32}(?:_WRITERWAITING)?"),
+        ),
+    ]
+}
+
+#[test]
+fn regular_expressions_read_every_library_alike() {
+    let patterns = by_regex();
+    let pieces = proptest::sample::select(vec![
+        b"-".as_slice(),
+        b":",
+        b"_",
+        b"@",
+        b"host",
+        b"\n",
+        b"\xff",
+        b"7",
+        b"ADDED:",
+        b"2026-03-01T12:00:00.123Z",
+        b":write",
+        b"_WRITERWAITING",
+        UUID.as_bytes(),
+        b"0B8F9C1E-3A52-4D3E-9F2A-6C1D2E3F4A5B",
+        b"0b8f9c1e3a524d3e9f2a6c1d2e3f4a5b",
+        b"-0b8f9c1e-3a52-4d3e-9f2a-6c1d2e3f4a5b",
+    ]);
+    let config = proptest::test_runner::Config::with_cases(4_000);
+    proptest::proptest!(config, |(pieces in proptest::collection::vec(pieces, 0..7))| {
+        let value = pieces.concat();
+        for (hand, regex) in &patterns {
+            proptest::prop_assert_eq!(hand.captures(&value), regex.captures(&value), "{:?}", hand);
+        }
     });
+    // What libraries write is among what both were compared on.
+    for (_, value, _) in ROWS {
+        for (hand, regex) in &patterns {
+            assert_eq!(hand.captures(value), regex.captures(value), "{hand:?}");
+        }
+    }
 }
