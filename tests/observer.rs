@@ -13,6 +13,8 @@ mod cluster;
 mod endpoints;
 #[path = "observer/faults.rs"]
 mod faults;
+#[path = "observer/forms.rs"]
+mod forms;
 #[path = "observer/holds.rs"]
 mod holds;
 #[path = "observer/proxy.rs"]

@@ -280,22 +280,26 @@ const ROWS: &[Row] = &[
     (Dialect::DistributedLockNet, b"", Unfit),
 ];
 
-fn said(scheme: &Scheme, hold: &Hold) -> Option<Option<String>> {
+/// Whom a hold names, `None` is nobody; an error is a value that fits nothing.
+fn said(scheme: &Scheme, hold: &Hold) -> Result<Option<String>, Misfit> {
     match scheme.named(hold) {
-        Named::Owner(owner) => Some(Some(owner.as_str().to_owned())),
-        Named::Nobody => Some(None),
-        Named::Unfit => None,
+        Named::Owner(owner) => Ok(Some(owner.as_str().to_owned())),
+        Named::Nobody => Ok(None),
+        Named::Unfit => Err(Misfit),
     }
 }
+
+#[derive(Debug, PartialEq)]
+struct Misfit;
 
 #[test]
 fn each_library_s_values_name_whom_they_should() {
     for (dialect, value, expected) in ROWS {
         let scheme = Scheme::of(*dialect, "prefix:").unwrap();
         let expected = match expected {
-            Says::Owner(owner) => Some(Some((*owner).to_owned())),
-            Nobody => Some(None),
-            Unfit => None,
+            Says::Owner(owner) => Ok(Some((*owner).to_owned())),
+            Nobody => Ok(None),
+            Unfit => Err(Misfit),
         };
         assert_eq!(
             said(&scheme, &says(value)),
@@ -319,15 +323,15 @@ fn no_library_with_a_format_takes_bytes_that_are_none_of_its_own() {
     ] {
         let scheme = Scheme::of(dialect, "").unwrap();
         for value in [vec![], vec![0xff; 4096], b"a".repeat(4096), b"\n".to_vec()] {
-            assert_eq!(said(&scheme, &says(&value)), None, "{dialect:?}");
+            assert_eq!(said(&scheme, &says(&value)), Err(Misfit), "{dialect:?}");
         }
         let several = hold(Text::Several, None);
+        assert_eq!(said(&scheme, &several), Ok(None), "{dialect:?}: several hold it");
         assert_eq!(
-            said(&scheme, &several),
-            Some(None),
-            "{dialect:?}: several hold it"
+            said(&scheme, &hold(Text::Missing, None)),
+            Err(Misfit),
+            "{dialect:?}"
         );
-        assert_eq!(said(&scheme, &hold(Text::Missing, None)), None, "{dialect:?}");
     }
 }
 
@@ -347,17 +351,17 @@ fn what_a_worker_of_bullmq_is_called_stands_beside_its_lock() {
     let beside = |beside: &[u8]| hold(Text::One(HolderValue(value.as_bytes().into())), Some(beside));
     assert_eq!(
         said(&scheme, &beside(b"shop-1.shop.svc")),
-        Some(Some("shop-1".into()))
+        Ok(Some("shop-1".into()))
     );
-    assert_eq!(said(&scheme, &beside(b"\xff")), None, "a name is text");
-    assert_eq!(said(&scheme, &beside(b".")), None);
+    assert_eq!(said(&scheme, &beside(b"\xff")), Err(Misfit), "a name is text");
+    assert_eq!(said(&scheme, &beside(b".")), Err(Misfit));
     let foreign = hold(
         Text::One(HolderValue(b"other".as_slice().into())),
         Some(b"shop-1"),
     );
     assert_eq!(
         said(&scheme, &foreign),
-        None,
+        Err(Misfit),
         "a name beside a lock of something else says nothing"
     );
 }
