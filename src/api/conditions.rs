@@ -44,6 +44,8 @@ names! {
         Available,
         /// Complete, fresh, usable answers come from Redis.
         StoreReachable,
+        /// Redis will not lose locks, refuse them or answer late by its own configuration.
+        StoreSafe,
         /// Every Continuous lock is in good hands and nothing judged is wrong.
         LocksHeld,
         /// No pod holds more than its share.
@@ -138,6 +140,20 @@ names! {
         ProtocolError,
         /// `StoreReachable`: connected, but no complete answer lately.
         Stale,
+        /// `StoreSafe`: nothing is wrong with the server.
+        Safe,
+        /// `StoreSafe`: the server's clock was set.
+        ClockJump,
+        /// `StoreSafe`: the server may evict locks.
+        EvictionPolicy,
+        /// `StoreSafe`: the server takes no writes, or soon won't.
+        RefusesWrites,
+        /// `StoreSafe`: nothing could take over from the server.
+        NoFailover,
+        /// `StoreSafe`: the server answers slowly.
+        Slow,
+        /// `StoreSafe`: the server doesn't show it, or can't be read.
+        NotCheckable,
         /// `LocksHeld`: a hold ended by loss and is not made good.
         LocksLost,
         /// `LocksHeld`: nobody holds a Continuous lock for longer than its grace.
@@ -219,6 +235,8 @@ names! {
         ForeignLockHolder,
         /// Redis gives no usable answers.
         StoreUnreachable,
+        /// Redis may lose locks, refuse them or answer late.
+        StoreUnsafe,
         /// The spec can't be used as it is.
         InvalidSpec,
         /// An object of that name exists that Lockstep did not make.
@@ -256,6 +274,7 @@ impl EventReason {
             | Self::LockWithoutExpiry
             | Self::ForeignLockHolder
             | Self::StoreUnreachable
+            | Self::StoreUnsafe
             | Self::InvalidSpec
             | Self::NameConflict
             | Self::ApplyFailed
@@ -284,6 +303,10 @@ names! {
         RenewIntervalLong,
         /// `maxHold`, or a ttl that is not renewed, is above `terminationGracePeriodSeconds`.
         GraceShorterThanHold,
+        /// A restart of the server would lose the locks.
+        StoreWithoutPersistence,
+        /// The server has no replica.
+        StoreWithoutReplica,
         /// A container has no request for a resource whose utilization is scaled on.
         NoResourceRequests,
         /// A container that holds locks or listens has no readiness probe.

@@ -14,7 +14,8 @@ use super::schema;
 #[serde(rename_all = "camelCase")]
 pub struct CoordinatedWorkloadStatus {
     /// Conditions, by type. Ready: this spec runs. Reconciling and Stalled: why it doesn't yet, or won't. Suspended.
-    /// Available: the Deployment's own verdict. `StoreReachable`: Redis. `LocksHeld` and `LocksBalanced`: the locks.
+    /// Available: the Deployment's own verdict. `StoreReachable` and `StoreSafe`: Redis. `LocksHeld` and
+    /// `LocksBalanced`: the locks.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

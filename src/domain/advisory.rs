@@ -114,6 +114,8 @@ fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
         AdvisoryCode::TtlDiffers => locks::ttl_differs(advised),
         AdvisoryCode::RenewIntervalLong => locks::renew_interval_long(spec),
         AdvisoryCode::GraceShorterThanHold => locks::grace_shorter_than_hold(spec),
+        AdvisoryCode::StoreWithoutPersistence => store::without_persistence(advised),
+        AdvisoryCode::StoreWithoutReplica => store::without_replica(advised),
         AdvisoryCode::NoResourceRequests => template::no_resource_requests(workload),
         AdvisoryCode::NoReadinessProbe => template::no_readiness_probe(spec),
         AdvisoryCode::LivenessEqualsReadiness => template::liveness_equals_readiness(spec),

@@ -3,13 +3,14 @@
 //! Monotonic times are [`Mono`], durations since an arbitrary start of this process; they never leave it.
 
 pub mod dialect;
+pub mod health;
 pub mod probe;
 pub mod quorum;
 pub mod table;
 
 use std::{sync::Arc, time::Duration};
 
-use self::probe::Probe;
+use self::{health::Health, probe::Probe};
 
 /// A moment on the local monotonic clock: time since the process started.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -274,6 +275,8 @@ pub struct Observation {
     /// Why, and since when, some of the locks are not seen although the link is up: their part of a cluster is not
     /// there. They are [`KeyState::Unknown`].
     pub hidden: Option<(Trouble, Mono)>,
+    /// How fit the servers are to keep locks, the worst of each; `None`: none of them has said anything yet.
+    pub health: Option<Arc<Health>>,
     /// The locks asked for, in that order.
     pub keys: Vec<KeySnapshot>,
     /// What turned up in each place that was asked to be looked at, in that order.

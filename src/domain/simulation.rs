@@ -109,6 +109,7 @@ impl Operator {
                     .hidden
                     .as_ref()
                     .map(|(_, since)| (Trouble::ClusterDown, *since)),
+                health: Some(Arc::default()),
                 discovered: vec![],
                 keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
             }),

@@ -11,6 +11,7 @@ mod progress;
 mod properties;
 #[cfg(test)]
 pub(in crate::domain) mod rules;
+mod safety;
 mod verdict;
 
 use std::borrow::Cow;
@@ -134,6 +135,7 @@ pub(super) fn report(
         deployment.as_ref(),
         &previous,
         memory,
+        now.wall,
     );
     mirrors::mirrors(
         &mut said,

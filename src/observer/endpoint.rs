@@ -25,6 +25,7 @@ use super::topology::Topology;
 use super::wire::{Connection, Fault, Identity, Login};
 use super::{Host, Servers};
 use crate::clock;
+use crate::domain::locks::health::Sign;
 use crate::domain::locks::table::{Lane, ONLY};
 use crate::domain::locks::{Evidence, Mode, Trouble};
 use crate::retry::draw;
@@ -183,6 +184,8 @@ impl Supervisor {
             self.endpoint.happened(self.lane, failover, now);
         }
         self.known = Some(identity);
+        let vital = Sign::Connected(verified.info.vital(), verified.time.is_some());
+        self.endpoint.sign(self.lane, vital, now);
         self.endpoint
             .connected(self.lane, verified.mode, verified.info.version(), now);
         Session::new(self, connection, peer, &verified, now).serve().await

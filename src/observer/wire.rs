@@ -35,6 +35,7 @@ pub(super) use self::{
 };
 use super::{Secret, Target, Tls, slots::SlotRange};
 use crate::clock;
+use crate::domain::locks::health::Pong;
 use crate::domain::locks::{Key, Mode, Mono, Trouble};
 
 /// Until a TCP connection stands, again until TLS does, and again until the handshake of Redis is answered.
@@ -203,6 +204,8 @@ pub(super) struct Verified {
 pub(super) struct Beat {
     /// Its clock, since 1970; `None`: it doesn't say.
     pub(super) time: Option<Duration>,
+    /// How it answered PING.
+    pub(super) pong: Pong,
     /// How long it took to answer.
     pub(super) round_trip: Duration,
 }
@@ -222,19 +225,21 @@ impl Commands {
         pipeline.cmd("PING").cmd("ROLE").cmd("TIME");
         let mut replies = self.send(&pipeline).await?.into_iter();
         let round_trip = clock::mono().since(asked);
-        match replies.next() {
-            // PING fails when writes are refused, too. It was answered: that is all that is asked here.
+        let pong = match replies.next() {
             Some(Value::ServerError(error)) if trouble_of(&error) == Trouble::Loading => {
                 return Err(Fault {
                     trouble: Trouble::Loading,
                     spoke: true,
                 });
             }
-            _ => {}
-        }
+            Some(Value::ServerError(error)) if error.code() == "MISCONF" => Pong::DiskFailed,
+            Some(Value::ServerError(_)) => Pong::Refused,
+            _ => Pong::Fine,
+        };
         require_master(replies.next())?;
         Ok(Beat {
             time: replies.next().as_ref().and_then(server_time),
+            pong,
             round_trip,
         })
     }

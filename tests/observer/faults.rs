@@ -244,7 +244,7 @@ async fn credentials_are_checked_and_never_shown() {
 #[tokio::test]
 async fn the_documented_rights_are_enough() {
     let redis = redis_with(
-        &"--user reader on >secret resetkeys resetchannels -@all +hello +auth +ping +info +role +client|tracking \
+        &"--user reader on >secret resetkeys resetchannels -@all +hello +auth +ping +info +role +time +client|tracking \
           +getrange +pttl %R~rigatoni:lock:*"
             .split_whitespace()
             .collect::<Vec<_>>(),

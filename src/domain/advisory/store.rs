@@ -11,7 +11,13 @@ use super::{
 };
 use crate::{
     api::{CoordinatedWorkloadSpec, conditions::AdvisoryCode, spec::Redis},
-    domain::template::{main_containers, name},
+    domain::{
+        locks::{
+            Link,
+            health::{Health, Persistence},
+        },
+        template::{main_containers, name},
+    },
 };
 
 /// Whoever reaches the server may change the locks. A URL in a Secret may hold a password, and a client certificate is
@@ -42,6 +48,69 @@ pub(super) fn without_tls(spec: &CoordinatedWorkloadSpec) -> Option<Advice> {
             "Use rediss:// or spec.redis.tls, unless a service mesh encrypts the connection.",
         )
     })
+}
+
+/// By what the server says. Which snapshots are configured it doesn't say: only that there was none for long, or that
+/// one failed, is told.
+pub(super) fn without_persistence(advised: &Advised<'_>) -> Option<Advice> {
+    advised.spec.redis.as_ref()?;
+    let how = match health(advised) {
+        None => return still(advised, AdvisoryCode::StoreWithoutPersistence),
+        Some(health) => match health.persistence? {
+            Persistence::Kept => return None,
+            Persistence::Unsaved => {
+                "its last snapshot is more than two hours old, although data changed since"
+            }
+            Persistence::Failed => "its last snapshot failed",
+        },
+    };
+    Some(Advice::new(
+        format!(
+            "the server of spec.redis keeps no append-only file, and {how}: if it restarts, every lock is free at once, \
+             while its holders work on."
+        ),
+        PERSIST,
+    ))
+}
+
+/// With Sentinels or a cluster it is more than advice: `StoreSafe` says it.
+pub(super) fn without_replica(advised: &Advised<'_>) -> Option<Advice> {
+    let redis = advised.spec.redis.as_ref()?;
+    if redis.url.is_none() && redis.url_from.is_none() {
+        return None;
+    }
+    match health(advised) {
+        None => still(advised, AdvisoryCode::StoreWithoutReplica),
+        Some(health) => (health.alone == Some(true)).then(|| {
+            Advice::new(
+                "the server of spec.redis has no replica: while it is away, no lock can be taken or renewed."
+                    .to_owned(),
+                REPLICATE,
+            )
+        }),
+    }
+}
+
+const PERSIST: &str = "Set appendonly yes, or a schedule of snapshots (save), and see the server's log.";
+const REPLICATE: &str =
+    "Run a replica with Sentinels and name them in spec.redis.sentinel, or accept the pause.";
+
+/// What the servers said of themselves, if there is a connection.
+fn health<'a>(advised: &Advised<'a>) -> Option<&'a Health> {
+    let seen = advised.store?.seen.as_ref().ok()?;
+    let up = matches!(seen.link, Link::Up { .. });
+    seen.health.as_deref().filter(|_| up)
+}
+
+/// What can't be told at the moment stays as it was said.
+fn still(advised: &Advised<'_>, code: AdvisoryCode) -> Option<Advice> {
+    let next_step = if code == AdvisoryCode::StoreWithoutReplica {
+        REPLICATE
+    } else {
+        PERSIST
+    };
+    let said = advised.said(code)?.strip_suffix(next_step)?;
+    Some(Advice::new(said.trim_end().to_owned(), next_step))
 }
 
 /// The port stands in no field, and it is another one than those that are opened for such a case. Which one is not

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::Health;
 use super::probe::Probe;
 use super::table::ENDS_PER_KEY;
 use super::{
@@ -77,6 +78,7 @@ impl Quorum {
             at: now,
             link,
             hidden,
+            health: Health::worst(observations.iter().filter_map(|one| one.health.as_ref())),
             keys,
             discovered,
         }

@@ -85,7 +85,9 @@ impl Speaker<'_> {
     fn transition(&self, type_: ConditionType, next: &Condition, findings: &[Finding], memory: &mut Memory) {
         let before = find(&self.previous.conditions, type_);
         // What isn't observed by this version is no blindness: the rest is seen.
-        let blind = before.is_some_and(|before| is(before, Reason::NotObserved)) && !memory.observed_good;
+        let is_blind =
+            |condition: &Condition| is(condition, Reason::NotObserved) || is(condition, Reason::NotCheckable);
+        let blind = before.is_some_and(is_blind) && !memory.observed_good;
         // What blindness replaced was said, and is no news when sight is back.
         let (status, reason) = match memory.before_blindness.get(&type_).filter(|_| blind) {
             Some((status, reason)) => (status.clone(), reason.clone()),
@@ -93,7 +95,7 @@ impl Speaker<'_> {
                 (before.status.clone(), before.reason.clone())
             }),
         };
-        if !is(next, Reason::NotObserved) {
+        if !is_blind(next) {
             memory.before_blindness.remove(&type_);
         } else if !blind && before.is_some() && !memory.observed_good {
             memory
@@ -185,6 +187,7 @@ fn event_of(type_: ConditionType, next: &Condition, was_false: bool) -> Option<E
         (ConditionType::LocksBalanced, "True") if was_false => Some(EventReason::LocksRebalanced),
         (ConditionType::StoreReachable, "False") if !was_false => Some(EventReason::StoreUnreachable),
         (ConditionType::StoreReachable, "True") if was_false => Some(EventReason::StoreReachable),
+        (ConditionType::StoreSafe, "False") => Some(EventReason::StoreUnsafe),
         (ConditionType::DisruptionsAllowed, "False") => Some(EventReason::DrainBlocked),
         (ConditionType::Suspended, "True") => Some(EventReason::Suspended),
         (ConditionType::Stalled, _) => Some(if is(next, Reason::InvalidSpec) {

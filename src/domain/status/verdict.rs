@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Truth, Verdict, find};
+use super::{Truth, Verdict, find, safety};
 use crate::{
     api::{
         CoordinatedWorkloadStatus,
@@ -84,7 +84,7 @@ pub(super) fn again(previous: &CoordinatedWorkloadStatus, type_: ConditionType) 
     })
 }
 
-/// StoreReachable, LocksHeld, LocksBalanced.
+/// StoreReachable, StoreSafe, LocksHeld, LocksBalanced.
 pub(super) fn locks(
     said: &mut Said,
     observed: &Observed<'_>,
@@ -92,9 +92,11 @@ pub(super) fn locks(
     deployment: Option<&DeploymentView>,
     previous: &CoordinatedWorkloadStatus,
     memory: &mut Memory,
+    now: Timestamp,
 ) {
     let all = [
         ConditionType::StoreReachable,
+        ConditionType::StoreSafe,
         ConditionType::LocksHeld,
         ConditionType::LocksBalanced,
     ];
@@ -117,7 +119,12 @@ pub(super) fn locks(
     };
     let Some(store) = observed.store else {
         if workload.store.is_none() && observed.resource.spec.redis.is_some() {
-            said.say(ConditionType::StoreReachable, not_supported(workload));
+            let unseen = not_supported(workload);
+            said.say(
+                ConditionType::StoreSafe,
+                Verdict::new(Truth::Unknown, Reason::NotCheckable, unseen.message.clone()),
+            );
+            said.say(ConditionType::StoreReachable, unseen);
             if !workload.unobserved.is_empty() {
                 said.say(ConditionType::LocksHeld, unobserved());
             }
@@ -135,6 +142,10 @@ pub(super) fn locks(
     said.say(
         ConditionType::StoreReachable,
         reachable(assessment, place, previous),
+    );
+    said.say(
+        ConditionType::StoreSafe,
+        safety::verdict(&observed.resource.spec, store, &assessment.sight, previous, now),
     );
     if workload.locks.is_empty() {
         if !workload.unobserved.is_empty() {
@@ -509,6 +520,7 @@ pub(super) fn problem(conditions: &[Condition]) -> &str {
         ConditionType::LocksHeld,
         ConditionType::StoreReachable,
         ConditionType::LocksBalanced,
+        ConditionType::StoreSafe,
         ConditionType::DisruptionsAllowed,
         ConditionType::ScalingActive,
     ];

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
 use super::places::Places;
+use crate::domain::locks::health::{Health, Sign, Vitals};
 use crate::domain::locks::probe::{Discovery, Probe};
 use crate::domain::locks::table::{Effect, Event, Lane, ONLY, Table};
 use crate::domain::locks::{Answer, Evidence, Key, Link, Mode, Mono, Observation, Trouble};
@@ -44,6 +45,8 @@ struct LaneState {
     link: Link,
     /// How the connection that stands learns changes, and of which version the server is; `None` without one.
     connection: Option<(Mode, Option<String>)>,
+    /// How the server fares.
+    vitals: Vitals,
 }
 
 impl LaneState {
@@ -54,6 +57,7 @@ impl LaneState {
                 trouble: None,
             },
             connection: None,
+            vitals: Vitals::default(),
         }
     }
 }
@@ -162,6 +166,7 @@ impl Endpoint {
             at: now,
             link,
             hidden,
+            health: state.health(),
             keys: interest
                 .locks
                 .iter()
@@ -244,6 +249,15 @@ impl Endpoint {
             .places
             .read_again(now, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane);
         self.complete(state, lane, now);
+    }
+
+    /// Something was heard of how a server fares. Whoever watches it hears of it if another judgement follows.
+    pub(super) fn sign(&self, lane: Lane, sign: Sign, now: Mono) {
+        let mut state = lock(&self.state);
+        let known = state.lanes.entry(lane).or_insert_with(|| LaneState::new(now));
+        if known.vitals.take(sign, now) {
+            self.changes.push(&state.workloads);
+        }
     }
 
     /// The connection is lost, or could not be made.
@@ -483,6 +497,12 @@ impl Endpoint {
 impl State {
     fn lane_of(&self, key: &[u8]) -> Lane {
         self.slots.as_ref().map_or(ONLY, |slots| slots.lane(key))
+    }
+
+    /// How the servers fare that there is a connection to: the worst of all.
+    fn health(&self) -> Option<Arc<Health>> {
+        let connected = self.lanes.values().filter(|lane| lane.connection.is_some());
+        Health::worst(connected.filter_map(|lane| lane.vitals.health()))
     }
 
     /// The link of whoever is interested in these locks, and why some of them aren't seen.

@@ -14,6 +14,7 @@ use super::board::Endpoint;
 use super::scout::Scout;
 use super::{Peer, STALE, Supervisor, sentinel};
 use crate::clock;
+use crate::domain::locks::health::Sign;
 use crate::domain::locks::probe::Probe;
 use crate::domain::locks::table::{Event, Lane};
 use crate::domain::locks::{Evidence, Key, Mode, Mono, Trouble};
@@ -244,13 +245,25 @@ impl<'a> Session<'a> {
     fn answered(&mut self, outcome: Outcome, now: Mono) -> Result<(), Fault> {
         match outcome {
             Outcome::Beat(beat, asked) => {
-                let Beat { time, round_trip } = beat?;
+                let Beat {
+                    time,
+                    pong,
+                    round_trip,
+                } = beat?;
+                let beat = Sign::Beat {
+                    pong,
+                    round_trip,
+                    tells_time: time.is_some(),
+                };
+                self.supervisor.endpoint.sign(self.lane, beat, now);
                 self.take_time(time, asked, asked + round_trip);
                 Ok(())
             }
             Outcome::Info(info) => {
                 let info = info?;
                 self.evicts = info.evicts();
+                let vital = Sign::Vital(info.vital());
+                self.supervisor.endpoint.sign(self.lane, vital, now);
                 if info.identity() == self.identity {
                     Ok(())
                 } else {
@@ -357,7 +370,9 @@ impl<'a> Session<'a> {
                     clock_jump,
                     ..Evidence::default()
                 };
-                self.supervisor.endpoint.doubt(self.lane, evidence, received);
+                let endpoint = &self.supervisor.endpoint;
+                endpoint.sign(self.lane, Sign::ClockJump, received);
+                endpoint.doubt(self.lane, evidence, received);
             }
         }
     }

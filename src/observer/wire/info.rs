@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use redis::Value;
 
 use super::{Fault, PROTOCOL_ERROR, replies};
+use crate::domain::locks::health::Vital;
 
 /// The fields of INFO.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,11 @@ impl Info {
     /// A field as it is written.
     pub(in crate::observer) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// What tells how the server fares.
+    pub(in crate::observer) fn vital(&self) -> Box<Vital> {
+        Box::new(Vital::of(|name| self.get(name)))
     }
 
     /// A field that counts something.

@@ -175,6 +175,7 @@ fn sees(case: &mut Case, states: &[KeyState]) {
                 version: None,
             },
             hidden: None,
+            health: Some(std::sync::Arc::default()),
             discovered: vec![],
             keys: keys.collect(),
         }),

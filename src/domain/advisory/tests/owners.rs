@@ -121,6 +121,7 @@ fn sees(case: &mut Case, keys: Vec<KeySnapshot>, discovered: Vec<Vec<KeySnapshot
                 version: None,
             },
             hidden: None,
+            health: None,
             keys,
             discovered: discovered.into_iter().map(found).collect(),
         }),

@@ -78,6 +78,7 @@ impl World {
                     }
                 },
                 hidden: None,
+                health: None,
                 keys: vec![table.snapshot(&probe())],
                 discovered: vec![],
             })

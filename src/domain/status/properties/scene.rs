@@ -22,6 +22,7 @@ use crate::{
         decide,
         locks::{
             Answer, Link, Mode, Mono, Observation,
+            health::Health,
             probe::Probe,
             table::{Event, ONLY, Table},
         },
@@ -81,6 +82,7 @@ pub(super) struct Scene {
     pods: Vec<PodView>,
     table: Table,
     link: Result<Link, crate::domain::locks::Trouble>,
+    health: Arc<Health>,
     data: BTreeMap<String, LockShape>,
     /// A template of ours that the Deployment controller has not seen.
     unseen_write: bool,
@@ -127,6 +129,7 @@ impl Scene {
                 since: now,
                 trouble: None,
             }),
+            health: Arc::default(),
             data: BTreeMap::new(),
             unseen_write: false,
             uids: 0,
@@ -191,6 +194,7 @@ impl Scene {
             }
             Step::Pod(pod, shape) => self.pod(PODS[*pod], *shape),
             Step::Store(shape) => self.store(*shape),
+            Step::Health(health) => self.health = Arc::new(health.clone()),
             Step::Lock(lock, shape) => self.put(*lock, *shape),
             Step::Locks(shape) => (0..LOCKS.len()).for_each(|lock| self.put(lock, *shape)),
             Step::Lapse(lock) => {
@@ -346,7 +350,12 @@ impl Scene {
 
     /// Everything in the store is read at this moment.
     fn read(&mut self) -> Option<StoreView> {
-        self.workload.as_ref().ok()?.store.as_ref()?;
+        let workload = self.workload.as_ref().ok()?;
+        let sentinel = self.resource.spec.redis.as_ref()?.sentinel.as_ref();
+        // The place of a server behind Sentinels is none of the spec's.
+        if workload.store.is_none() && sentinel.is_none() {
+            return None;
+        }
         let keys = self.keys();
         if let Ok(Link::Up { mode, .. }) = self.link {
             if mode == Mode::Tracking {
@@ -376,6 +385,7 @@ impl Scene {
             at: self.now,
             link: link.clone(),
             hidden: None,
+            health: Some(Arc::clone(&self.health)),
             discovered: vec![],
             keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
         };

@@ -1,11 +1,16 @@
 //! What may happen to a workload and its world, and how writing its children may go.
 
+use std::sync::Arc;
+
 use proptest::{option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use crate::domain::{
     children::{ChildKind, FailureKind, RetryCause},
-    locks::{Mode, Trouble},
+    locks::{
+        Mode, Trouble,
+        health::{Health, Persistence, Refusal, Unseen},
+    },
 };
 
 /// Something happens; then there is a pass.
@@ -27,6 +32,8 @@ pub(super) enum Step {
     Pod(usize, PodShape),
     /// The connection to the store.
     Store(StoreShape),
+    /// How the store fares.
+    Health(Health),
     /// A lock in the store.
     Lock(usize, LockShape),
     /// All of them.
@@ -239,6 +246,64 @@ const FAILURES: [FailureKind; 15] = [
     FailureKind::Retry(RetryCause::Unreachable),
 ];
 
+/// What chance leads to too seldom: a budget that is used up for long, one pod with all locks for long, and a master
+/// without a replica.
+pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
+    let spec = |redis| Spec {
+        invalid: false,
+        suspend: false,
+        adopt: false,
+        replicas: Some(3),
+        scaling: 0,
+        budget: 0,
+        policy: true,
+        service: false,
+        redis,
+        locks: 1,
+        required: false,
+        large: false,
+    };
+    let used_up = Counts {
+        observed: true,
+        allowed: 0,
+        desired: 2,
+        expected: 3,
+    };
+    let alone = Health {
+        alone: Some(true),
+        ..Health::default()
+    };
+    let complete = DeploymentStatus {
+        phase: Phase::Complete,
+        wanted: 3,
+        ready: 3,
+        available: Some(true),
+        refused: false,
+        words: "",
+    };
+    vec![
+        (
+            spec(1),
+            vec![
+                Step::Deployment(complete.clone()),
+                Step::Budget(Some(used_up)),
+                Step::Wait(700),
+            ],
+        ),
+        (
+            spec(1),
+            vec![
+                Step::Deployment(complete),
+                Step::Wait(60),
+                Step::Locks(LockShape::Held(0)),
+                Step::Wait(30),
+                Step::Wait(31),
+            ],
+        ),
+        (spec(2), vec![Step::Health(alone)]),
+    ]
+}
+
 fn words() -> impl Strategy<Value = &'static str> {
     select(WORDS.to_vec())
 }
@@ -255,6 +320,7 @@ pub(super) fn step() -> impl Strategy<Value = (Step, How)> {
             .prop_map(|(autoscalers, budgets)| Step::Neighbours(autoscalers, budgets)),
         4 => (0..4_usize, pod_shape()).prop_map(|(pod, shape)| Step::Pod(pod, shape)),
         5 => store_shape().prop_map(Step::Store),
+        1 => health().prop_map(Step::Health),
         4 => (0..5_usize, lock_shape()).prop_map(|(lock, shape)| Step::Lock(lock, shape)),
         4 => lock_shape().prop_map(Step::Locks),
         3 => (0..5_usize).prop_map(Step::Lapse),
@@ -399,6 +465,51 @@ fn store_shape() -> impl Strategy<Value = StoreShape> {
         2 => trouble().prop_map(StoreShape::Down),
         2 => trouble().prop_map(StoreShape::Unaskable),
     ]
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    let well = Health {
+        clock_jumped: Some(false),
+        alone: Some(false),
+        slow: Some(false),
+        persistence: Some(Persistence::Kept),
+        ..Health::default()
+    };
+    let one = select(vec![
+        well.clone(),
+        Health::default(),
+        Health {
+            clock_jumped: Some(true),
+            ..well.clone()
+        },
+        Health {
+            evicts: Some("volatile-ttl"),
+            persistence: Some(Persistence::Failed),
+            ..well.clone()
+        },
+        Health {
+            refuses: vec![Refusal::MemoryFull, Refusal::ClientsNearLimit],
+            persistence: Some(Persistence::Unsaved),
+            ..well.clone()
+        },
+        Health {
+            alone: Some(true),
+            ..well.clone()
+        },
+        Health {
+            slow: Some(true),
+            ..well.clone()
+        },
+        Health {
+            unseen: vec![Unseen::Clock, Unseen::Replicas],
+            ..well
+        },
+    ]);
+    let worst_of_both = |(one, other): (Health, Health)| {
+        let worst = Health::worst(&[Arc::new(one), Arc::new(other)]);
+        worst.map_or_else(Health::default, |worst| Health::clone(&worst))
+    };
+    prop_oneof![4 => one.clone(), 1 => (one.clone(), one).prop_map(worst_of_both)]
 }
 
 fn lock_shape() -> impl Strategy<Value = LockShape> {

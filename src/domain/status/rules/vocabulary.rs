@@ -69,6 +69,19 @@ const TABLE: &[Line] = &[
     ),
     // NotObserved: a place where this version can't look.
     ("StoreReachable", "Unknown", &["Connecting", "NotObserved"]),
+    ("StoreSafe", "True", &["Safe"]),
+    (
+        "StoreSafe",
+        "False",
+        &[
+            "ClockJump",
+            "EvictionPolicy",
+            "RefusesWrites",
+            "NoFailover",
+            "Slow",
+        ],
+    ),
+    ("StoreSafe", "Unknown", &["NotCheckable"]),
     ("LocksHeld", "True", &["HeldUnattributed", "AllHeld"]),
     (
         "LocksHeld",
