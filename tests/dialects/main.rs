@@ -65,7 +65,11 @@ fn main() {
             );
         }
     }
-    let others: [(&str, fn()); 5] = [
+    let others: [(&str, fn()); 6] = [
+        (
+            "jobs_of_every_queue_are_found_by_their_prefix",
+            life::jobs_of_every_queue_are_found_by_their_prefix,
+        ),
         (
             "a_queue_is_read_through_its_own_index",
             life::a_queue_is_read_through_its_own_index,

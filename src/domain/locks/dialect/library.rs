@@ -86,11 +86,13 @@ const DISTRIBUTED_LOCK_NET: Defaults = Defaults {
     ..NONE
 };
 
-/// celery-redbeat 2: `lock_timeout` is five times `max_loop_interval` (300 s), extended with each loop.
+/// celery-redbeat 2: `lock_timeout` is five times `max_loop_interval` (300 s), extended with each loop; whoever waits for
+/// it tries again after `max_loop_interval`.
 const RED_BEAT: Defaults = Defaults {
     key_prefix: "redbeat::",
     ttl: Some(secs(1500)),
     renew_interval: Some(secs(300)),
+    retry_interval: Some(secs(300)),
     ..NONE
 };
 
