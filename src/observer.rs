@@ -6,6 +6,7 @@
 
 mod changes;
 mod endpoint;
+mod newcomers;
 mod slots;
 mod topology;
 mod wire;
@@ -21,6 +22,7 @@ use tokio::task::{AbortHandle, JoinSet};
 pub use self::changes::Changes;
 use self::changes::Pending;
 use self::endpoint::Endpoint;
+use self::newcomers::Newcomers;
 pub use self::topology::EndpointRules;
 use self::topology::Topology;
 use crate::clock;
@@ -216,6 +218,7 @@ pub struct Settings {
 pub struct Observers {
     cluster_domain: String,
     topology: Arc<Topology>,
+    newcomers: Arc<Newcomers>,
     changes: Arc<Pending>,
     registry: Mutex<Registry>,
 }
@@ -255,6 +258,7 @@ impl Observers {
         let changes = Arc::new(Pending::default());
         let observers = Self {
             topology: Arc::new(Topology::new(&settings)),
+            newcomers: Arc::default(),
             cluster_domain: settings.cluster_domain,
             changes: Arc::clone(&changes),
             registry: Mutex::default(),
@@ -275,7 +279,7 @@ impl Observers {
         let mut registry = lock(&self.registry);
         let endpoints: Vec<_> = ids
             .into_iter()
-            .map(|id| self.endpoint(&mut registry, id))
+            .map(|id| self.endpoint(&mut registry, id, &who.namespace))
             .collect();
         let who = match registry.interests.get_key_value(who) {
             Some((who, _)) => Arc::clone(who),
@@ -322,12 +326,22 @@ impl Observers {
         }
         let relative =
             |host: &Host| topology::scope(&host.name, &target.namespace, &self.cluster_domain).is_some();
-        let scope = (target.servers.hosts().iter().any(relative)).then(|| target.namespace.clone());
+        let relative = match &target.servers {
+            Servers::One(host) => relative(host),
+            // Whatever their own names, they may announce short ones.
+            Servers::Sentinel(_) | Servers::Cluster(_) => true,
+        };
+        let scope = relative.then(|| target.namespace.clone());
         target.namespace = scope.clone().unwrap_or_default();
         EndpointId { scope, target }
     }
 
-    fn endpoint(&self, registry: &mut Registry, id: EndpointId) -> (Arc<EndpointId>, Arc<Endpoint>) {
+    fn endpoint(
+        &self,
+        registry: &mut Registry,
+        id: EndpointId,
+        namespace: &str,
+    ) -> (Arc<EndpointId>, Arc<Endpoint>) {
         if let Some((id, registered)) = registry.endpoints.get_key_value(&id) {
             return (Arc::clone(id), Arc::clone(&registered.endpoint));
         }
@@ -338,10 +352,16 @@ impl Observers {
             Arc::clone(&self.changes),
             clock::mono(),
         ));
-        let task = registry.tasks.spawn(endpoint::supervise(
+        let supervisor = endpoint::supervise(Arc::clone(&endpoint), Arc::clone(&self.topology));
+        let admitted = endpoint::admitted(
             Arc::clone(&endpoint),
-            Arc::clone(&self.topology),
-        ));
+            Arc::clone(&self.newcomers),
+            namespace.to_owned(),
+        );
+        let task = registry.tasks.spawn(async move {
+            admitted.await;
+            supervisor.await;
+        });
         let id = Arc::new(id);
         registry.endpoints.insert(
             Arc::clone(&id),

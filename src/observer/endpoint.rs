@@ -17,10 +17,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 pub(super) use self::board::Endpoint;
 use self::session::Session;
+use super::newcomers::Newcomers;
 use super::topology::Topology;
 use super::wire::{Connection, Fault, Identity, Login};
 use super::{Host, Servers};
@@ -41,6 +42,22 @@ const ADDRESSES: usize = 4;
 
 /// After so many changes that were not announced, this server is asked instead. Once may be a SWAPDB.
 const UNANNOUNCED: u32 = 2;
+
+/// Waits until an endpoint may be connected to on behalf of this namespace.
+pub(super) async fn admitted(endpoint: Arc<Endpoint>, newcomers: Arc<Newcomers>, namespace: String) {
+    let hosts = endpoint.target().servers.hosts();
+    loop {
+        let now = clock::mono();
+        let Err(again) = newcomers.admit(&namespace, hosts, now) else {
+            return;
+        };
+        match &endpoint.target().servers {
+            Servers::One(_) | Servers::Sentinel(_) => endpoint.lost(ONLY, Trouble::TooManyEndpoints, now),
+            Servers::Cluster(_) => endpoint.mapped(Err(Trouble::TooManyEndpoints), now),
+        }
+        sleep_until(clock::instant(again)).await;
+    }
+}
 
 /// Observes an endpoint until the task is aborted.
 pub(super) async fn supervise(endpoint: Arc<Endpoint>, topology: Arc<Topology>) {

@@ -6,7 +6,9 @@ use lockstep::domain::locks::{Link, Trouble};
 use lockstep::observer::{EndpointRules, Observers, Settings, Target, WorkloadKey};
 use lockstep_cluster::{Dns, Redis, RedisOptions};
 
-use crate::support::{Client, View, eventually, hold, key, look, redis, settings, target, target_at, who};
+use crate::support::{
+    Client, View, eventually, hold, key, look, redis, settings, target, target_at, trouble, who,
+};
 
 #[tokio::test]
 async fn one_connection_serves_all_workloads_of_an_endpoint_and_ends_with_the_last() {
@@ -202,4 +204,31 @@ fn connections(client: &mut Client) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("total_connections_received:")?.parse().ok())
         .unwrap()
+}
+
+#[tokio::test]
+async fn a_namespace_that_names_one_host_after_the_other_has_to_wait() {
+    let (observers, _changes) = Observers::new(settings());
+    let redis = redis();
+    let seen =
+        |number: u16, target: &Target| look(&observers, &who(&format!("w{number}")), target, &[key("lock")]);
+    // Nothing listens there.
+    for number in 1..10 {
+        seen(number, &target_at("127.0.0.77", 6000 + number));
+    }
+    let good = target(&redis);
+    eventually("the tenth", || {
+        matches!(seen(10, &good).link, Link::Up { .. }).then_some(())
+    })
+    .await;
+    eventually("the eleventh waits", || {
+        let link = seen(11, &target_at("127.0.0.77", 6011)).link;
+        (trouble(&link) == Some(Trouble::TooManyEndpoints)).then_some(())
+    })
+    .await;
+    let other_database = Target { database: 1, ..good };
+    eventually("a host that is known", || {
+        matches!(seen(12, &other_database).link, Link::Up { .. }).then_some(())
+    })
+    .await;
 }
