@@ -7,6 +7,8 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "observer/cluster.rs"]
 mod cluster;
 #[path = "observer/endpoints.rs"]

@@ -8,8 +8,9 @@ use lockstep::domain::locks::{KeyState, Link, Mono, Observation, Trouble};
 use lockstep::observer::{Host, Secret, Sentinel, Servers, Settings, Target};
 use lockstep_cluster::{Redis, RedisOptions};
 
+use crate::certificates::{Authority, Folder, options};
 use crate::support::{Client, View, eventually, hold, redis, settings, target, trouble};
-use crate::tls::{Authority, Folder, options, trusting};
+use crate::tls::trusting;
 
 fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()

@@ -13,6 +13,8 @@
 
 mod audit;
 mod balance;
+#[path = "../common/certificates.rs"]
+mod certificates;
 mod children;
 #[path = "../common/mod.rs"]
 mod common;
@@ -35,6 +37,7 @@ mod refused;
 mod replicas;
 mod rest;
 mod rollback;
+mod secrets;
 mod shows;
 mod silence;
 mod states;
@@ -80,6 +83,8 @@ fn main() {
         store::away_for_longer_than_the_ttl_is_an_outage_and_no_loss,
         store::away_shortly_and_back_empty_is_unexplained_and_said_to_nobody,
         store::a_store_that_hangs_while_its_locks_live_on_lost_nothing,
+        secrets::a_password_is_rotated_without_a_gap_whichever_side_changes_first,
+        secrets::every_kind_of_store_is_reached_with_what_its_secrets_hold,
         states::every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict,
         handover::a_rolling_update_of_workers_that_release_warns_nobody,
         kill::killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same,
