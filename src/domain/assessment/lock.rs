@@ -100,8 +100,13 @@ impl LockView<'_> {
             let mut fitting = pods.by_ref().filter(|pod| pod.view.is(matches, owner.as_str()));
             return match (fitting.next(), fitting.next()) {
                 (Some(pod), None) => self.owner_pod(pod),
-                // Whose address or label that is, or was, nobody knows.
-                (None, _) | (Some(_), Some(_)) => Owner::Untold,
+                // Whose UID or address that was, only status can tell.
+                (None, _) => self.told_orphan(hold).map_or(Owner::Untold, |name| Owner::Gone {
+                    name: name.to_owned(),
+                    since: None,
+                    pod: None,
+                }),
+                (Some(_), Some(_)) => Owner::Untold,
             };
         }
         match self.memory.pods.get(owner.as_str()) {
@@ -431,6 +436,18 @@ impl LockView<'_> {
         told == Some(name) || hold.last_renewed.is_some_and(|renewed| renewed > gone + lag)
     }
 
+    /// The pod whose orphan this lock is, as status said, if it still frees when status said: nobody renewed it meanwhile.
+    fn told_orphan(&self, hold: &Hold) -> Option<&str> {
+        let known = self.known()?;
+        let frees_at = known.shown.as_ref().and_then(|shown| shown.frees_at);
+        let same = match (frees_at, hold.deadline) {
+            (Some(said), Some(deadline)) => said.duration_since(self.wall(deadline)).abs() <= SAME_MOMENT,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        known.told.orphan.as_deref().filter(|_| same)
+    }
+
     /// Since when the owner's lock container is known to have ended or restarted, with no renewal since. The first
     /// such moment counts: a container that crashes again and again is not the more alive for it.
     fn broken_since(&self, pod: &PodMemory, hold: &Hold) -> Option<Mono> {
@@ -439,17 +456,7 @@ impl LockView<'_> {
         let before = before
             .filter(|(name, _)| *name == pod.view.name)
             .map(|(_, at)| *at);
-        // Status said so, and the lock still frees when status said: nobody renewed it meanwhile.
-        let orphan = known.filter(|lock| lock.told.orphan.as_ref() == Some(&pod.view.name));
-        let frees_at = orphan.map(|lock| lock.shown.as_ref().and_then(|shown| shown.frees_at));
-        let told = match (frees_at, hold.deadline) {
-            (Some(Some(said)), Some(deadline)) => {
-                said.duration_since(self.wall(deadline)).abs() <= SAME_MOMENT
-            }
-            (Some(None), None) => true,
-            _ => false,
-        };
-        let told = told.then(Mono::default);
+        let told = (self.told_orphan(hold) == Some(&pod.view.name)).then(Mono::default);
         let seen = pod
             .lock_container(self.container())
             .last_break()

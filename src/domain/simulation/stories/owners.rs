@@ -43,12 +43,17 @@ fn a_pod_is_known_by_its_uid() {
     world.advance(secs(5));
     assert_eq!(state(&world), (LockState::Orphaned, Some(A)));
     assert_eq!(world.held(), "OrphanedOwner");
+    world.at_rest();
+    // Another operator never saw that pod: it takes status' word for it.
     world.restart();
     world.advance(secs(5));
-    // Another operator never saw that pod; that the lock ran out is a loss all the same.
-    assert_eq!(state(&world), (LockState::Unattributed, None));
+    assert_eq!(state(&world), (LockState::Orphaned, Some(A)));
     world.advance(secs(30));
     assert_eq!(world.held(), "LocksLost");
+    assert_eq!(world.said(), [E::LocksOrphaned, E::LocksLost]);
+    let lost = &world.status().recent[0];
+    assert_eq!((&*lost.cause, lost.from.as_deref()), ("HolderGone", Some(A)));
+    world.at_rest();
 }
 
 #[test]
@@ -150,5 +155,21 @@ fn a_value_of_something_else_is_malformed_and_in_no_hands() {
         ((LockState::Unattributed, None), "Malformed")
     );
     assert_eq!(row(&world, "x").flags, [Flag::Malformed]);
+    world.at_rest();
+}
+
+#[test]
+fn status_word_for_an_orphan_holds_only_until_somebody_renews_it() {
+    let mut world = matched(&json!({ "type": "PodUID" }));
+    world.pod(A).uid = "a".into();
+    taken_by(&mut world, "a");
+    world.pods.retain(|pod| pod.name != A);
+    world.data.get_mut(&World::key("x")).unwrap().renewed_next = None;
+    world.advance(secs(5));
+    assert_eq!(state(&world), (LockState::Orphaned, Some(A)));
+    world.restart();
+    world.put(&World::key("x"), format!("a|{SECRET}"), Some(secs(60)), false);
+    world.advance(secs(5));
+    assert_eq!(state(&world), (LockState::Unattributed, None));
     world.at_rest();
 }
