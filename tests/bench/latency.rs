@@ -71,22 +71,22 @@ async fn run() {
     for mode in ["Tracking", "Polling"] {
         let redis = redis(options(mode)).await;
         let holders = Holders::of(&redis).await;
-        let spec = resource(mode, &redis.url());
+        let spec = resource(&redis.url());
         secret(&place).await;
         eprintln!("{mode}: {LOCKS} workloads");
         stream::iter(0..LOCKS)
             .for_each_concurrent(8, |at| {
                 let mut spec = spec.clone();
-                spec["locks"][0]["names"] = json!([name(at)]);
+                spec["locks"][0]["names"] = json!([name(mode, at)]);
                 let place = &place;
                 async move {
-                    place.apply(&name(at), &spec).await;
+                    place.apply(&name(mode, at), &spec).await;
                 }
             })
             .await;
         let mut pods = Vec::new();
         for at in 0..LOCKS {
-            pods.push(place.ready_pods(&name(at), 1).await.remove(0));
+            pods.push(place.ready_pods(&name(mode, at), 1).await.remove(0));
         }
         let bench = Bench {
             shown: Arc::clone(&shown),
@@ -102,11 +102,12 @@ async fn run() {
             bench.expiry(others).await;
         }
         bench.hands(present).await;
+        place.kubectl(&["delete", "cwl", "--all"]).await;
     }
 }
 
-fn name(at: usize) -> String {
-    format!("web-{at}")
+fn name(mode: &str, at: usize) -> String {
+    format!("{}-{at}", mode.to_lowercase())
 }
 
 fn options(mode: &str) -> RedisOptions {
@@ -122,13 +123,11 @@ fn options(mode: &str) -> RedisOptions {
     }
 }
 
-fn resource(mode: &str, redis: &str) -> Value {
+fn resource(redis: &str) -> Value {
     let mut spec = place::spec_with_locks(1, redis, &[]);
     let from = |key: &str| json!({ "secretKeyRef": { "name": "redis", "key": key } });
     spec["redis"]["usernameFrom"] = from("username");
     spec["redis"]["passwordFrom"] = from("password");
-    // Not the same resource as in the other mode: what status said there plays no part.
-    spec["template"]["metadata"]["labels"]["mode"] = json!(mode);
     spec["locks"][0]["ttl"] = json!("2m");
     spec["locks"][0]["renewInterval"] = json!("30s");
     spec
@@ -179,6 +178,10 @@ struct Bench {
 }
 
 impl Bench {
+    fn name(&self, at: usize) -> String {
+        name(self.mode, at)
+    }
+
     /// All locks are taken, so that they run out one after the other, with nobody who wants them.
     async fn expiry(&self, others: usize) {
         let mut expires = Vec::new();
@@ -188,9 +191,9 @@ impl Bench {
             let ttl = ttl.as_millis().to_string();
             let _: () = self
                 .holders
-                .run(&["SET", &key(&name(at)), &value, "PX", &ttl])
+                .run(&["SET", &key(&self.name(at)), &value, "PX", &ttl])
                 .await;
-            expires.push(self.holders.expires(&name(at)).await);
+            expires.push(self.holders.expires(&self.name(at)).await);
         }
         self.all("1/1").await;
         let lags = self.lags(&expires, "0/1").await;
@@ -203,7 +206,7 @@ impl Bench {
         for (at, pod) in self.pods.iter().enumerate() {
             let _: () = self
                 .holders
-                .run(&["SET", &key(&name(at)), &value(pod), "PX", "120000"])
+                .run(&["SET", &key(&self.name(at)), &value(pod), "PX", "120000"])
                 .await;
             taken.push(now());
             tokio::time::sleep(STEP).await;
@@ -212,7 +215,7 @@ impl Bench {
         tokio::time::sleep(QUIET).await;
         let mut released = Vec::new();
         for at in 0..LOCKS {
-            let _: i64 = self.holders.run(&["DEL", &key(&name(at))]).await;
+            let _: i64 = self.holders.run(&["DEL", &key(&self.name(at))]).await;
             released.push(now());
             tokio::time::sleep(STEP).await;
         }
@@ -224,7 +227,7 @@ impl Bench {
     async fn all(&self, locks: &str) {
         place::eventually("every resource shows its lock", async || {
             let shown = self.shown.lock().unwrap();
-            let now = |at: usize| shown.get(&name(at)).and_then(|history| history.last());
+            let now = |at: usize| shown.get(&self.name(at)).and_then(|history| history.last());
             (0..LOCKS)
                 .all(|at| now(at).is_some_and(|(_, last)| last == locks))
                 .then_some(())
@@ -240,7 +243,7 @@ impl Bench {
             .iter()
             .enumerate()
             .map(|(at, moment)| {
-                let history = &shown[&name(at)];
+                let history = &shown[&self.name(at)];
                 let (first, _) = history.last().unwrap();
                 first.as_millisecond() - moment.as_millisecond()
             })
