@@ -50,7 +50,7 @@ async fn connections_end_with_the_observers() {
     let mut client = Client::of(&redis);
     let mut view = View::new(target(&redis), &["a"]);
     view.up().await;
-    drop(view.observers);
+    drop(view);
     eventually("the end", || client.others().is_empty().then_some(())).await;
 }
 

@@ -237,7 +237,8 @@ async fn credentials_are_checked_and_never_shown() {
     assert!(!shown.contains("secret") && !shown.contains("reader"), "{shown}");
 
     let redis = redis_with(&["--requirepass", "x"]);
-    let mut view = View::new(target(&redis), &["lock"]);
+    let nobody = target_at(&redis.address().to_string(), redis.port());
+    let mut view = View::new(nobody, &["lock"]);
     assert_eq!(view.down().await, Trouble::AuthenticationFailed);
 }
 

@@ -9,7 +9,7 @@ use lockstep::observer::{Host, Secret, Sentinel, Servers, Settings, Target};
 use lockstep_cluster::{Redis, RedisOptions};
 
 use crate::certificates::{Authority, Folder, options};
-use crate::support::{Client, View, eventually, hold, redis, settings, target, trouble};
+use crate::support::{Client, View, eventually, hold, redis, settings, target, trouble, user};
 use crate::tls::trusting;
 
 fn words(line: &str) -> Vec<String> {
@@ -36,7 +36,11 @@ impl Group {
     async fn start() -> Self {
         let master = redis();
         let replica = Redis::start(RedisOptions {
-            args: words(&format!("--replicaof {} {}", master.address(), master.port())),
+            args: [
+                user(),
+                words(&format!("--replicaof {} {}", master.address(), master.port())),
+            ]
+            .concat(),
             ..RedisOptions::default()
         })
         .unwrap();
@@ -244,6 +248,10 @@ async fn sentinels_have_their_own_password_and_certificate() {
         let folder = Folder::new();
         let mut options = options(folder.path(), &authority, &authority.of_loopback(), "no");
         options.sentinel = sentinel;
+        if sentinel {
+            // Its users are made below.
+            options.args.drain(..user().len());
+        }
         options.args.extend_from_slice(args);
         (Redis::start(options).unwrap(), folder)
     };
@@ -295,6 +303,7 @@ async fn an_address_that_the_rules_forbid_is_not_taken_from_a_sentinel_either() 
     let forbidden = IpAddr::from(Ipv4Addr::new(127, 0, 0, 2));
     let master = Redis::start(RedisOptions {
         bind: vec![forbidden],
+        args: user(),
         ..RedisOptions::default()
     })
     .unwrap();

@@ -19,13 +19,47 @@ pub(crate) fn redis() -> Redis {
 }
 
 pub(crate) fn redis_with(args: &[&str]) -> Redis {
-    let args = args.iter().map(ToString::to_string).collect();
+    let args = args.iter().map(ToString::to_string);
     Redis::start(RedisOptions {
-        args,
+        args: user().into_iter().chain(args).collect(),
         ..RedisOptions::default()
     })
     .expect("Redis starts")
 }
+
+/// The user that the documentation gives Lockstep, with all that it says may be needed, for all keys: whatever is tested
+/// here is tested with these rights and no more.
+pub(crate) fn user() -> Vec<String> {
+    let page = include_str!("../../docs/redis.md");
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("    ACL SETUSER lockstep"));
+    let documented = line
+        .unwrap()
+        .split(' ')
+        .filter(|word| word.starts_with(['+', '-']));
+    let (_, table) = page.split_once("| also | for |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let further = rows.flat_map(|row| row.split('`').nth(1).unwrap().split(' '));
+    let further = further.map(|right| right.replace("\\|", "|"));
+    [
+        "--user",
+        NAME,
+        "on",
+        &format!(">{NAME}"),
+        "resetkeys",
+        "resetchannels",
+    ]
+    .into_iter()
+    .chain(documented)
+    .map(str::to_owned)
+    .chain(further)
+    .chain(["~*".to_owned()])
+    .collect()
+}
+
+/// Name and password of that user.
+const NAME: &str = "lockstep";
 
 /// A blocking client as the default user.
 pub(crate) struct Client(redis::Connection);
@@ -86,7 +120,8 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn target(redis: &Redis) -> Target {
-    target_at(&redis.address().to_string(), redis.port())
+    let target = target_at(&redis.address().to_string(), redis.port());
+    as_user(target, NAME, NAME)
 }
 
 pub(crate) fn target_at(host: &str, port: u16) -> Target {
@@ -223,6 +258,38 @@ impl View {
         .await
         .keys
         .swap_remove(0)
+    }
+}
+
+/// What was refused to the documented user: nothing ever may be. A server that is gone can't be asked, nor one that asks
+/// for a password.
+impl Drop for View {
+    fn drop(&mut self) {
+        let Servers::One(host) = &self.target.servers else {
+            return;
+        };
+        let refused = trouble(&self.now().link) == Some(Trouble::PermissionDenied);
+        let spoken_to = refused || matches!(self.now().link, Link::Up { .. });
+        if std::thread::panicking() || !spoken_to {
+            return;
+        }
+        let Ok(client) = redis::Client::open(format!("redis://{}:{}", host.name, host.port)) else {
+            return;
+        };
+        let Ok(mut connection) = client.get_connection_with_timeout(Duration::from_secs(1)) else {
+            return;
+        };
+        connection.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let refused: Vec<Vec<redis::Value>> = match redis::cmd("ACL").arg("LOG").query(&mut connection) {
+            Ok(refused) => refused,
+            Err(_) => return,
+        };
+        let ours = |entry: &&Vec<redis::Value>| {
+            let name = redis::Value::BulkString(NAME.into());
+            entry.contains(&name)
+        };
+        let refused: Vec<_> = refused.iter().filter(ours).collect();
+        assert!(refused.is_empty(), "ACL LOG: {refused:?}");
     }
 }
 
