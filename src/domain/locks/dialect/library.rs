@@ -50,7 +50,8 @@ const RIGATONI: Defaults = Defaults {
     ..NONE
 };
 
-/// Bull 4 and BullMQ 6: `lockDuration` 30 s, renewed at half of it.
+/// Bull 4 and BullMQ 6: `lockDuration` 30 s, renewed at half of it. BullMQ looks twice as often: after the first renewal the
+/// next come every 7.5 s, but the first comes after 15 s.
 const BULL: Defaults = Defaults {
     key_prefix: "bull:",
     key_suffix: ":lock",
