@@ -9,7 +9,7 @@ use lockstep::observer::{Host, Secret, Sentinel, Servers, Settings, Target};
 use lockstep_cluster::{Redis, RedisOptions};
 
 use crate::certificates::{Authority, Folder, options};
-use crate::support::{Client, View, eventually, hold, redis, settings, target, trouble, user};
+use crate::support::{Client, View, eventually, hold, redis, settings, target, trouble, user, with_tls};
 use crate::tls::trusting;
 
 fn words(line: &str) -> Vec<String> {
@@ -246,12 +246,10 @@ async fn sentinels_have_their_own_password_and_certificate() {
     let authority = Authority::new();
     let secured = |sentinel: bool, args: &[String]| {
         let folder = Folder::new();
-        let mut options = options(folder.path(), &authority, &authority.of_loopback(), "no");
+        // A Sentinel's users are made below.
+        let start = if sentinel { options } else { with_tls };
+        let mut options = start(folder.path(), &authority, &authority.of_loopback(), "no");
         options.sentinel = sentinel;
-        if sentinel {
-            // Its users are made below.
-            options.args.drain(..user().len());
-        }
         options.args.extend_from_slice(args);
         (Redis::start(options).unwrap(), folder)
     };

@@ -1,6 +1,7 @@
 //! What the observer's tests share: a client for what a holder or an administrator does, and a view that asks the
 //! observers until they show what is waited for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use lockstep::observer::{
     Changes, EndpointRules, Host, Interest, Observers, Secret, Servers, Settings, Target, WorkloadKey,
 };
 use lockstep_cluster::{Redis, RedisOptions};
+
+use crate::certificates::{self, Authority, Identity};
 
 /// Longest wait for anything that should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,6 +59,20 @@ pub(crate) fn user() -> Vec<String> {
     .chain(further)
     .chain(["~*".to_owned()])
     .collect()
+}
+
+/// A server with TLS, and that user.
+pub(crate) fn with_tls(
+    folder: &Path,
+    authority: &Authority,
+    identity: &Identity,
+    clients: &str,
+) -> RedisOptions {
+    let options = certificates::options(folder, authority, identity, clients);
+    RedisOptions {
+        args: [user(), options.args].concat(),
+        ..options
+    }
 }
 
 /// Name and password of that user.

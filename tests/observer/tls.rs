@@ -8,13 +8,13 @@ use lockstep::observer::{Secret, Target, Tls};
 use lockstep_cluster::Redis;
 use rcgen::{SanType, date_time_ymd};
 
-use crate::certificates::{Authority, Folder, Identity, options};
-use crate::support::{View, as_user, hold, redis, target, target_at};
+use crate::certificates::{Authority, Folder, Identity};
+use crate::support::{View, as_user, hold, redis, target, target_at, with_tls};
 
 /// A server that asks no certificate of its clients, unless `clients` says otherwise.
 fn server(authority: &Authority, identity: &Identity, clients: &str) -> (Redis, Folder) {
     let folder = Folder::new();
-    let redis = Redis::start(options(folder.path(), authority, identity, clients)).expect("Redis starts");
+    let redis = Redis::start(with_tls(folder.path(), authority, identity, clients)).expect("Redis starts");
     (redis, folder)
 }
 
@@ -111,7 +111,7 @@ async fn a_server_that_asks_for_a_certificate_gets_it_or_refuses() {
     let authority = Authority::new();
     for protocols in ["TLSv1.2", "TLSv1.3"] {
         let folder = Folder::new();
-        let mut options = options(folder.path(), &authority, &authority.of_loopback(), "yes");
+        let mut options = with_tls(folder.path(), &authority, &authority.of_loopback(), "yes");
         options
             .args
             .extend(["--tls-protocols", protocols].map(str::to_owned));
