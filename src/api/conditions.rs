@@ -166,8 +166,7 @@ names! {
         ForeignHolder,
         /// `LocksHeld`: the holder's pod is gone, the lock still runs.
         OrphanedOwner,
-        /// `LocksHeld`, `LocksBalanced`: no complete answer from Redis; these and `StoreReachable`: this version can't
-        /// look there.
+        /// `LocksHeld`, `LocksBalanced`: no complete answer from Redis.
         NotObserved,
         /// `LocksHeld`: no holder yet, within the grace.
         AwaitingHolder,

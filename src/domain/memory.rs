@@ -67,8 +67,6 @@ pub struct Memory {
     pub template: TemplateProgress,
     /// The children.
     pub children: ChildrenMemory,
-    /// Whether all that is observed of the locks is in good hands, where status can't say so because some isn't observed.
-    pub observed_good: bool,
     /// When status was written last.
     pub status_written: Option<Mono>,
     /// Events that wait to be posted, in order.

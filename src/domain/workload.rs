@@ -62,14 +62,12 @@ pub struct Workload {
     pub topology_spread: bool,
     /// The Service; `None`: none is wanted.
     pub service: Option<Service>,
-    /// Where the locks are; `None`: nowhere, or where this version can't look.
+    /// Where the locks are; `None`: nowhere.
     pub store: Option<Store>,
     /// TCP ports of Redis, its Sentinels and its cluster's nodes, as far as the spec tells, else the usual ones.
     pub store_ports: Vec<u16>,
-    /// The lock sets that are observed.
+    /// The lock sets.
     pub locks: Vec<LockSet>,
-    /// The lock sets that this version can't observe.
-    pub unobserved: Vec<UnobservedSet>,
     /// What is right in the spec and can't be done by this version, which therefore says nothing about it.
     pub not_supported: Vec<Problem>,
     /// Change nothing.
@@ -183,19 +181,6 @@ pub struct Service {
     pub spec: Map<String, Value>,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
-}
-
-/// A lock set about which nothing is said but that it isn't observed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UnobservedSet {
-    /// Name of the set.
-    pub name: String,
-    /// Continuous or Intermittent.
-    pub hold: Hold,
-    /// How many locks it declares.
-    pub declared: usize,
-    /// Whether it counts for Ready.
-    pub readiness: Readiness,
 }
 
 /// Where the locks are.

@@ -69,7 +69,7 @@ pub fn announce(
         incident.locks.extend(joined.map(id));
     }
     let good = after(ConditionType::LocksHeld).is_some_and(|held| held.status == "True");
-    if good || memory.observed_good {
+    if good {
         memory.said.clear();
         let was = before(ConditionType::LocksHeld).filter(|was| was.status != "True");
         incident::recover(memory, was.map(|was| was.last_transition_time.0));
@@ -84,10 +84,9 @@ struct Speaker<'a> {
 impl Speaker<'_> {
     fn transition(&self, type_: ConditionType, next: &Condition, findings: &[Finding], memory: &mut Memory) {
         let before = find(&self.previous.conditions, type_);
-        // What isn't observed by this version is no blindness: the rest is seen.
         let is_blind =
             |condition: &Condition| is(condition, Reason::NotObserved) || is(condition, Reason::NotCheckable);
-        let blind = before.is_some_and(is_blind) && !memory.observed_good;
+        let blind = before.is_some_and(is_blind);
         // What blindness replaced was said, and is no news when sight is back.
         let (status, reason) = match memory.before_blindness.get(&type_).filter(|_| blind) {
             Some((status, reason)) => (status.clone(), reason.clone()),
@@ -97,7 +96,7 @@ impl Speaker<'_> {
         };
         if !is_blind(next) {
             memory.before_blindness.remove(&type_);
-        } else if !blind && before.is_some() && !memory.observed_good {
+        } else if !blind && before.is_some() {
             memory
                 .before_blindness
                 .insert(type_, (status.clone(), reason.clone()));

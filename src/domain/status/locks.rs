@@ -105,13 +105,6 @@ fn count<T>(items: impl Iterator<Item = T>) -> i32 {
     i32::try_from(items.count()).unwrap_or(i32::MAX)
 }
 
-/// Continuous locks that this version can't observe.
-fn unobserved(workload: &Workload) -> i32 {
-    let sets = workload.unobserved.iter();
-    let sets = sets.filter(|set| set.hold == Hold::Continuous);
-    i32::try_from(sets.map(|set| set.declared).sum::<usize>()).unwrap_or(i32::MAX)
-}
-
 fn declared(workload: &Workload) -> i32 {
     count(
         workload
@@ -246,12 +239,8 @@ pub(super) fn in_good_hands(
     };
     let Some(workload) = workload else { return said() };
     let declared = declared(workload);
-    let unobserved = unobserved(workload);
-    if declared + unobserved == 0 {
+    if declared == 0 {
         return "-".to_owned();
-    }
-    if unobserved > 0 {
-        return format!("?/{}", declared + unobserved);
     }
     match assessment.sight {
         Sight::Pending if previous.summary.is_some() => said(),

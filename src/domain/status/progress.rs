@@ -374,20 +374,6 @@ fn required_locks(
             .get(index)
             .is_some_and(|set| set.readiness == Readiness::Required)
     };
-    let no_replicas = said
-        .get(ConditionType::LocksHeld)
-        .is_some_and(|held| held.is(Reason::NoReplicasWanted));
-    let unobserved = workload
-        .unobserved
-        .iter()
-        .find(|set| set.readiness == Readiness::Required && !no_replicas);
-    if let Some(set) = unobserved {
-        let message = format!(
-            "Set {} with readiness: Required can't be observed by this version of Lockstep; see LocksHeld.",
-            set.name
-        );
-        return Some(Verdict::new(Truth::False, Reason::LocksNotObserved, message));
-    }
     // An Intermittent lock without a holder is one without work.
     let must_be_held = |index: usize| {
         workload

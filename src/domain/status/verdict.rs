@@ -10,7 +10,6 @@ use crate::{
     api::{
         CoordinatedWorkloadStatus,
         conditions::{ConditionType, Reason},
-        spec::Hold,
         status::LockState,
     },
     domain::{
@@ -21,7 +20,6 @@ use crate::{
         locks::{Mode, Trouble},
         memory::Memory,
         rollout::DeploymentView,
-        workload::Workload,
     },
 };
 
@@ -110,27 +108,7 @@ pub(super) fn locks(
         return;
     };
     let nobody_wanted = deployment.is_some_and(|deployment| deployment.wanted == 0);
-    let unobserved = || {
-        if nobody_wanted {
-            no_replicas_wanted()
-        } else {
-            not_supported(workload)
-        }
-    };
-    let Some(store) = observed.store else {
-        if workload.store.is_none() && observed.resource.spec.redis.is_some() {
-            let unseen = not_supported(workload);
-            said.say(
-                ConditionType::StoreSafe,
-                Verdict::new(Truth::Unknown, Reason::NotCheckable, unseen.message.clone()),
-            );
-            said.say(ConditionType::StoreReachable, unseen);
-            if !workload.unobserved.is_empty() {
-                said.say(ConditionType::LocksHeld, unobserved());
-            }
-        }
-        return;
-    };
+    let Some(store) = observed.store else { return };
     let place = store.place.as_str();
     let not_observed = || {
         Verdict::new(
@@ -148,9 +126,6 @@ pub(super) fn locks(
         safety::verdict(&observed.resource.spec, store, &assessment.sight, previous, now),
     );
     if workload.locks.is_empty() {
-        if !workload.unobserved.is_empty() {
-            said.say(ConditionType::LocksHeld, unobserved());
-        }
         return;
     }
     let held = match &assessment.sight {
@@ -162,7 +137,6 @@ pub(super) fn locks(
         Sight::Pending => again(previous, ConditionType::LocksHeld).unwrap_or_else(not_observed),
         Sight::Blind { .. } => not_observed(),
     };
-    let held = with_unobserved(held, workload, memory);
     said.say(ConditionType::LocksHeld, held);
     if workload.locks.iter().any(|set| set.balance.is_some()) {
         let balanced = match &assessment.sight {
@@ -230,53 +204,12 @@ fn reachable(assessment: &Assessment, place: &str, previous: &CoordinatedWorkloa
     }
 }
 
-/// What is seen to be wrong is wrong; that every Continuous lock is in good hands can't be said where one isn't seen.
-/// Intermittent sets that aren't seen are named beside the verdict.
-fn with_unobserved(held: Verdict, workload: &Workload, memory: &mut Memory) -> Verdict {
-    memory.observed_good = false;
-    if workload.unobserved.is_empty() || held.truth == Truth::False || held.is(Reason::NoReplicasWanted) {
-        return held;
-    }
-    if workload.unobserved.iter().any(|set| set.hold == Hold::Continuous) {
-        memory.observed_good = held.truth == Truth::True;
-        return not_supported(workload);
-    }
-    let sets: Vec<_> = workload.unobserved.iter().map(|set| set.name.as_str()).collect();
-    Verdict {
-        message: bounded(&format!(
-            "{} Not observed by this version: set {}.",
-            held.message,
-            listed(&sets)
-        )),
-        ..held
-    }
-}
-
 fn no_replicas_wanted() -> Verdict {
     Verdict::new(
         Truth::Unknown,
         Reason::NoReplicasWanted,
         "No replicas are wanted, so nobody can hold the locks.",
     )
-}
-
-/// This version can't look there, and so says nothing about it.
-fn not_supported(workload: &Workload) -> Verdict {
-    let fields: Vec<_> = workload
-        .not_supported
-        .iter()
-        .map(|problem| problem.field.as_str())
-        .collect();
-    let sets: Vec<_> = workload.unobserved.iter().map(|set| set.name.as_str()).collect();
-    let sets = match sets.as_slice() {
-        [] => String::new(),
-        sets => format!(" Nothing is said about set {}.", listed(sets)),
-    };
-    let message = format!(
-        "This version of Lockstep can't observe what is asked for by {}.{sets}",
-        listed(&fields)
-    );
-    Verdict::new(Truth::Unknown, Reason::NotObserved, message)
 }
 
 fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &mut Memory) -> Verdict {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Budget, BudgetBound, Policy, Problem, Scaling, Service, Store, StoreAddress, StoreCa, StoreHost,
-    StoreSentinel, StoreTls, UnobservedSet, Workload, locks::lock_sets,
+    StoreSentinel, StoreTls, Workload, locks::lock_sets,
 };
 use crate::api::{
     CoordinatedWorkload, CoordinatedWorkloadSpec, WORKLOAD_LABEL,
@@ -88,19 +88,6 @@ pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
         problems.invalid("spec.redis", "needed by spec.locks: it says where they are");
     }
     let sets = lock_sets(locks, template, &mut problems);
-    let (mut observed, mut unobserved) = (Vec::new(), Vec::new());
-    for (declared, set) in locks.iter().zip(sets) {
-        // Nothing can be said about locks in a store that can't be read.
-        match set.filter(|_| store.is_some()) {
-            Some(set) => observed.push(set),
-            None => unobserved.push(UnobservedSet {
-                name: declared.name.clone(),
-                hold: declared.hold,
-                declared: declared.names.len(),
-                readiness: declared.readiness.unwrap_or_default(),
-            }),
-        }
-    }
     let PodDefaults { env, topology_spread } = pod_defaults.clone().unwrap_or_default();
 
     if !problems.invalid.is_empty() {
@@ -129,8 +116,7 @@ pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
         service: service.as_ref().map(service_fields),
         store,
         store_ports: redis.as_ref().map(store_ports).unwrap_or_default(),
-        locks: observed,
-        unobserved,
+        locks: sets.into_iter().flatten().collect(),
         not_supported: problems.not_supported,
         suspend: suspend.unwrap_or_default(),
         conflict_policy: conflict_policy.unwrap_or_default(),

@@ -67,8 +67,7 @@ const TABLE: &[Line] = &[
             "Stale",
         ],
     ),
-    // NotObserved: a place where this version can't look.
-    ("StoreReachable", "Unknown", &["Connecting", "NotObserved"]),
+    ("StoreReachable", "Unknown", &["Connecting"]),
     ("StoreSafe", "True", &["Safe"]),
     (
         "StoreSafe",
