@@ -141,17 +141,14 @@ fn rules(peers: &'static str) -> impl Strategy<Value = Value> {
 
 /// `spec.redis`, and the ports that it needs.
 fn redis() -> impl Strategy<Value = (Value, Vec<u16>)> {
-    let host = || {
-        prop::sample::select(vec![
-            "redis",
-            "redis.elsewhere.svc",
-            "198.51.100.6",
-            "[2001:db8:1::7]",
-        ])
-    };
+    let hosts = vec!["redis", "redis.elsewhere.svc", "198.51.100.6", "[2001:db8:1::7]"];
+    let host = || prop::sample::select(hosts.clone());
     let scheme = prop::sample::select(vec!["redis", "rediss"]);
     let endpoints = || {
-        prop::collection::vec((host(), port()), 3).prop_map(|servers| {
+        // Three servers: none may stand there twice.
+        let hosts = Just(hosts.clone()).prop_shuffle();
+        (hosts, prop::collection::vec(port(), 3)).prop_map(|(hosts, ports)| {
+            let servers: Vec<_> = hosts.into_iter().zip(ports).collect();
             let endpoints = servers.iter().map(|(host, port)| format!("{host}:{port}"));
             let ports = servers.iter().map(|(_, port)| *port).collect::<Vec<_>>();
             (json!({ "endpoints": endpoints.collect::<Vec<_>>() }), ports)
