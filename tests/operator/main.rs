@@ -81,7 +81,7 @@ fn main() {
         loss::a_pod_that_went_with_two_locks_is_one_incident_until_both_are_taken_again,
         loss::a_live_pod_that_stops_renewing_loses_its_lock_as_expired,
         store::away_for_longer_than_the_ttl_is_an_outage_and_no_loss,
-        store::away_shortly_and_back_empty_is_unexplained_and_said_to_nobody,
+        store::away_shortly_and_back_empty_is_one_loss_by_the_store,
         store::a_store_that_hangs_while_its_locks_live_on_lost_nothing,
         secrets::a_password_is_rotated_without_a_gap_whichever_side_changes_first,
         secrets::every_kind_of_store_is_reached_with_what_its_secrets_hold,

@@ -124,7 +124,7 @@ pub(crate) async fn away_for_longer_than_the_ttl_is_an_outage_and_no_loss() {
     assert_eq!(place.count("web", "StoreReachable").await, 1);
 }
 
-pub(crate) async fn away_shortly_and_back_empty_is_unexplained_and_said_to_nobody() {
+pub(crate) async fn away_shortly_and_back_empty_is_one_loss_by_the_store() {
     let workload = Workload::start("store-restarted").await;
     let Workload {
         place,
@@ -134,20 +134,39 @@ pub(crate) async fn away_shortly_and_back_empty_is_unexplained_and_said_to_nobod
     } = &workload;
     let mark = history.mark();
     redis.restart().unwrap();
-    history
+    let lost = history
         .first(mark, "the empty store was read", |seen| {
             LOCKS.iter().all(|lock| seen.row(lock)["state"] == "Unheld")
         })
         .await;
+    assert_eq!(lost.says("LocksHeld"), "False/LocksLost");
+    let message = lost.message("LocksHeld");
+    assert!(message.contains("StoreFailover"), "{message}");
     let holders = Holders::of(redis).await;
     take(&holders, &workload.pods).await;
-    history
+    let back = history
         .first(mark, "all locks are held", |seen| {
-            LOCKS.iter().all(|lock| seen.row(lock)["state"] == "Held")
+            seen.says("LocksHeld") == "True/AllHeld"
+                && LOCKS.iter().all(|lock| seen.row(lock)["state"] == "Held")
         })
         .await;
-    workload.nothing_invented().await;
-    assert_eq!(place.warnings("web").await, Vec::<String>::new());
+    let recent = back.status()["recent"].clone();
+    let recent = recent.as_array().unwrap();
+    assert_eq!(recent.len(), LOCKS.len(), "{recent:?}");
+    for loss in recent {
+        assert_eq!(loss["cause"], "StoreFailover");
+        assert!(loss["gap"].is_null(), "when it went is not known: {loss}");
+    }
+    // One event for both pods' locks.
+    assert_eq!(place.count("web", "LocksLost").await, 1);
+    place_says_recovered(place).await;
+}
+
+async fn place_says_recovered(place: &Place) {
+    super::place::eventually("that it is over", async || {
+        (place.count("web", "LocksRecovered").await == 1).then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn a_store_that_hangs_while_its_locks_live_on_lost_nothing() {
