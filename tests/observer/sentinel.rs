@@ -340,3 +340,20 @@ async fn a_replica_that_is_named_is_a_failover_that_goes_on() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn sentinels_that_are_too_few_for_a_failover_are_noticed() {
+    let group = Group::start().await;
+    let mut view = View::new(group.target(), &["lock"]);
+    let outvoted = |seen: &Observation| seen.health.as_ref().and_then(|health| health.outvoted);
+    view.until("a quorum", |seen| outvoted(seen) == Some(false)).await;
+    let [first, second, _] = &group.sentinels[..] else {
+        panic!()
+    };
+    first.stop().unwrap();
+    second.stop().unwrap();
+    let seen = view
+        .until("that it is lost", |seen| outvoted(seen) == Some(true))
+        .await;
+    assert!(matches!(seen.link, Link::Up { .. }));
+}

@@ -53,6 +53,8 @@ pub struct Health {
     pub refuses: Vec<Refusal>,
     /// Whether no replica could take over.
     pub alone: Option<bool>,
+    /// Whether too few Sentinels see each other to agree on a failover; `None`: they were not asked.
+    pub outvoted: Option<bool>,
     /// Whether it has answered slowly for a while; `None`: there were too few answers.
     pub slow: Option<bool>,
     /// What a restart would find.
@@ -138,6 +140,9 @@ pub enum Sign {
     },
     /// Its clock was set, in whichever direction.
     ClockJump,
+    /// Its Sentinels were asked whether enough of them see each other to agree on a failover. Where they may not be
+    /// asked, they are taken to.
+    Quorum(bool),
 }
 
 /// The fields of INFO that are judged.
@@ -298,6 +303,9 @@ pub struct Vitals {
     /// Since when a server that had replicas has none.
     lone_since: Option<Mono>,
     had_replica: bool,
+    /// How often in a row the Sentinels said that they are too few.
+    too_few_sentinels: u32,
+    outvoted: Option<bool>,
 }
 
 impl Vitals {
@@ -333,6 +341,14 @@ impl Vitals {
                 self.take_ping(round_trip, now);
             }
             Sign::ClockJump => self.jumped = Some(now),
+            Sign::Quorum(true) => (self.too_few_sentinels, self.outvoted) = (0, Some(false)),
+            Sign::Quorum(false) => {
+                // Once may be one that is started anew.
+                self.too_few_sentinels = self.too_few_sentinels.saturating_add(1);
+                if self.too_few_sentinels > 1 {
+                    self.outvoted = Some(true);
+                }
+            }
         }
         let Some(next) = self.judge(now) else { return false };
         if *self.health == next {
@@ -437,6 +453,7 @@ impl Vitals {
             evicts: vital.evicts().ok().flatten(),
             refuses: Refusal::ALL.into_iter().filter(refused).collect(),
             alone: vital.replicas.map(|_| self.lone_since.is_some_and(lone)),
+            outvoted: self.outvoted,
             slow: (self.pinged >= PINGS).then_some(self.slow),
             persistence: vital.persistence(),
             unseen: unseen
@@ -473,6 +490,7 @@ impl Health {
             evicts: self.evicts.or(other.evicts),
             refuses: both(&self.refuses, &other.refuses),
             alone: worse(self.alone, other.alone),
+            outvoted: worse(self.outvoted, other.outvoted),
             slow: worse(self.slow, other.slow),
             persistence: self.persistence.max(other.persistence),
             unseen: both(&self.unseen, &other.unseen),

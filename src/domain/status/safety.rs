@@ -95,6 +95,14 @@ fn judge(
         .redis
         .as_ref()
         .is_some_and(|redis| redis.sentinel.is_some() || redis.cluster.is_some());
+    if health.outvoted == Some(true) {
+        return hazard(
+            Reason::NoFailover,
+            "has Sentinels of which too few see each other to agree on a failover",
+            "If its master dies, nothing takes its place, and no lock can be taken until it is back.",
+            "see SENTINEL CKQUORUM, and which of the Sentinels are down",
+        );
+    }
     if fails_over && health.alone == Some(true) {
         return hazard(
             Reason::NoFailover,
@@ -102,6 +110,14 @@ fn judge(
             "If that master dies, its locks are gone, and none can be taken until it is back.",
             "start a replica, or see why it doesn't follow (INFO replication)",
         );
+    }
+    let by_sentinels = spec.redis.as_ref().is_some_and(|redis| redis.sentinel.is_some());
+    if by_sentinels
+        && health.outvoted.is_none()
+        && before.is_some_and(|before| before.reason == Reason::NoFailover.as_str())
+        && let Some(told) = again(previous, ConditionType::StoreSafe)
+    {
+        return told;
     }
     if health.slow == Some(true) {
         return hazard(

@@ -14,8 +14,10 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::board::Endpoint;
-use super::{ADDRESSES, Peer};
+use super::{ADDRESSES, ONLY, Peer};
+use crate::clock;
 use crate::domain::locks::Trouble;
+use crate::domain::locks::health::Sign;
 use crate::observer::topology::Topology;
 use crate::observer::wire::{Connection, Fault, Login, Named, Push};
 use crate::observer::{Host, Sentinel, Servers, Target};
@@ -28,6 +30,9 @@ const GRACE: Duration = Duration::from_millis(200);
 
 /// The Sentinels are asked again this often; what they publish is only faster.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// Whether they could agree on a failover is asked this often.
+const QUORUM: Duration = Duration::from_secs(5);
 
 /// Whatever they publish, they are asked no more often.
 const PACE: Duration = Duration::from_millis(50);
@@ -52,6 +57,7 @@ pub(super) async fn switched(topology: Arc<Topology>, endpoint: Arc<Endpoint>, p
         Servers::One(_) | Servers::Cluster(_) => return std::future::pending().await,
     };
     let mut circle = Circle::new(&topology, &target.namespace, sentinel);
+    let mut quorum_due = Instant::now();
     loop {
         let again = Instant::now() + AGAIN;
         if let Ok(host) = circle.master().await
@@ -64,6 +70,12 @@ pub(super) async fn switched(topology: Arc<Topology>, endpoint: Arc<Endpoint>, p
             }
         }
         circle.listen().await;
+        if Instant::now() >= quorum_due {
+            quorum_due = Instant::now() + QUORUM;
+            if let Some(agree) = circle.quorum().await {
+                endpoint.sign(ONLY, Sign::Quorum(agree), clock::mono());
+            }
+        }
         circle.news(again).await;
         sleep(PACE).await;
     }
@@ -119,6 +131,15 @@ impl<'a> Circle<'a> {
         decide(answers)
     }
 
+    /// Whether enough of them see each other to agree on a failover, as most of those say who answer; `None`: nobody
+    /// does. Who may not be asked speaks against nothing.
+    async fn quorum(&self) -> Option<bool> {
+        let asked = self.seats.iter().map(|seat| seat.quorum(self.master));
+        let answers: Vec<bool> = join_all(asked).await.into_iter().flatten().collect();
+        let against = answers.iter().filter(|agree| !**agree).count();
+        (!answers.is_empty()).then_some(against * 2 <= answers.len())
+    }
+
     /// Asks those who answer to say when another server becomes the master.
     async fn listen(&mut self) {
         join_all(self.seats.iter_mut().map(Seat::listen)).await;
@@ -161,6 +182,12 @@ impl Seat<'_> {
             .master(name)
             .await
             .map_err(|fault| fault.trouble)
+    }
+
+    async fn quorum(&self, name: &str) -> Option<bool> {
+        let commands = self.connection.as_ref()?.commands();
+        let answer = timeout(PATIENCE, commands.ckquorum(name)).await.ok()?;
+        Some(answer.unwrap_or(true))
     }
 
     async fn listen(&mut self) {

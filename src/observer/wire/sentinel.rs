@@ -57,7 +57,6 @@ impl Commands {
     }
 
     /// Asks whether enough Sentinels see each other to agree on a failover; `None`: it can't be told.
-    #[expect(dead_code, reason = "for judging the store's own configuration")]
     pub(in crate::observer) async fn ckquorum(&self, name: &str) -> Option<bool> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("SENTINEL").arg("CKQUORUM").arg(name);

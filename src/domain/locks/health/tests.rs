@@ -396,6 +396,7 @@ fn of_several_servers_the_worst_counts() {
         evicts: Some("allkeys-lru"),
         refuses: vec![Refusal::DiskFailed],
         alone: None,
+        outvoted: Some(true),
         slow: None,
         persistence: Some(Persistence::Failed),
         unseen: vec![Unseen::Clients],

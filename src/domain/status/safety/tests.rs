@@ -79,6 +79,7 @@ fn everything_wrong() -> Health {
         evicts: Some("volatile-lru"),
         refuses: vec![Refusal::MemoryFull, Refusal::ClientsNearLimit],
         alone: Some(true),
+        outvoted: Some(true),
         slow: Some(true),
         persistence: None,
         unseen: vec![Unseen::Ping],
@@ -101,7 +102,7 @@ fn the_worst_is_said_first_and_what_is_seen_wins_over_what_is_not() {
     say(&health);
     health.refuses.clear();
     say(&health);
-    health.alone = Some(false);
+    (health.alone, health.outvoted) = (Some(false), Some(false));
     say(&health);
     health.slow = Some(false);
     say(&health);
@@ -139,6 +140,23 @@ fn a_replica_matters_only_where_something_could_fail_over() {
         assert!(judged(&spec, alone.clone(), None).is(without), "{spec:?}");
         assert!(judged(&spec, hidden.clone(), None).is(unseen), "{spec:?}");
     }
+}
+
+#[test]
+fn sentinels_that_are_too_few_are_no_failover_and_a_new_process_waits_for_their_word() {
+    let health = |outvoted| Health {
+        outvoted,
+        ..Health::default()
+    };
+    let lost = judged(&behind_sentinels(), health(Some(true)), None);
+    assert!(
+        lost.is(Reason::NoFailover) && lost.message.contains("CKQUORUM"),
+        "{lost:?}"
+    );
+    let told = Some(("False", Reason::NoFailover, "too few"));
+    let next = |outvoted| judged(&behind_sentinels(), health(outvoted), told);
+    assert!(next(None).is(Reason::NoFailover));
+    assert!(next(Some(false)).is(Reason::Safe));
 }
 
 #[test]
