@@ -207,9 +207,7 @@ impl Endpoint {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let slots = state.slots.as_ref();
-        state
-            .places
-            .due(now, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane)
+        state.places.due(now, is_at(slots, lane))
     }
 
     pub(super) fn next_deadline(&self, lane: Lane) -> Option<Mono> {
@@ -217,9 +215,7 @@ impl Endpoint {
         let indexes = state.lanes.get(&lane).and_then(|lane| lane.connection.as_ref());
         let index = indexes.and_then(|_| {
             let slots = state.slots.as_ref();
-            state
-                .places
-                .next(|key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane)
+            state.places.next(is_at(slots, lane))
         });
         [state.table.next_deadline(lane), index]
             .into_iter()
@@ -245,9 +241,7 @@ impl Endpoint {
         state.table.apply(Event::Up(lane, mode), now);
         let state = &mut *state;
         let slots = state.slots.as_ref();
-        state
-            .places
-            .read_again(now, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane);
+        state.places.read_again(now, is_at(slots, lane));
         self.complete(state, lane, now);
     }
 
@@ -292,7 +286,7 @@ impl Endpoint {
         let mut added = false;
         for key in keys {
             for probe in state.places.found(&key) {
-                let lane = state.slots.as_ref().map_or(ONLY, |slots| slots.lane(&probe.key));
+                let lane = lane_in(state.slots.as_ref(), &probe.key);
                 state.table.watch(&probe, lane, now);
                 added = true;
             }
@@ -331,9 +325,7 @@ impl Endpoint {
         state.table.apply(Event::Up(lane, mode), at);
         let state = &mut *state;
         let slots = state.slots.as_ref();
-        state
-            .places
-            .read_again(at, |key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane);
+        state.places.read_again(at, is_at(slots, lane));
         self.complete(state, lane, at);
     }
 
@@ -378,7 +370,7 @@ impl Endpoint {
         let mut state = lock(&self.state);
         let state = &mut *state;
         for probe in state.places.listed(index, names, now) {
-            let lane = state.slots.as_ref().map_or(ONLY, |slots| slots.lane(&probe.key));
+            let lane = lane_in(state.slots.as_ref(), &probe.key);
             state.table.watch(&probe, lane, now);
         }
         for probe in state.places.stale(&state.table, now) {
@@ -465,9 +457,7 @@ impl Endpoint {
         let slots = state.slots.as_ref();
         if matches!(known.link, Link::Up { .. })
             || !state.table.is_complete(lane)
-            || !state
-                .places
-                .is_complete(|key| slots.map_or(ONLY, |slots| slots.lane(key)) == lane)
+            || !state.places.is_complete(is_at(slots, lane))
         {
             return;
         }
@@ -496,7 +486,7 @@ impl Endpoint {
 
 impl State {
     fn lane_of(&self, key: &[u8]) -> Lane {
-        self.slots.as_ref().map_or(ONLY, |slots| slots.lane(key))
+        lane_in(self.slots.as_ref(), key)
     }
 
     /// How the servers fare that there is a connection to: the worst of all.
@@ -624,4 +614,14 @@ impl State {
             self.asking.remove(probe);
         }
     }
+}
+
+/// The server that has a key: the only one, or the master of its slot.
+fn lane_in(slots: Option<&SlotMap>, key: &[u8]) -> Lane {
+    slots.map_or(ONLY, |slots| slots.lane(key))
+}
+
+/// Whether a key is at this server.
+fn is_at(slots: Option<&SlotMap>, lane: Lane) -> impl Fn(&[u8]) -> bool {
+    move |key| lane_in(slots, key) == lane
 }

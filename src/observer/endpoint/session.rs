@@ -83,7 +83,7 @@ pub(super) struct Session<'a> {
     identity: Identity,
     /// One pipeline of reads at a time: what comes due meanwhile goes together into the next, so that a storm of
     /// changes makes larger pipelines, not more of them.
-    reading: Option<Reading>,
+    reading: bool,
     cache: Cache,
     offset: Option<Offset>,
     /// Whether the server may evict locks: its counter is then read with every batch.
@@ -91,9 +91,6 @@ pub(super) struct Session<'a> {
     counters: Counters,
     asked: FuturesUnordered<BoxFuture<'static, Outcome>>,
 }
-
-/// That a pipeline of reads is under way.
-struct Reading;
 
 impl<'a> Session<'a> {
     pub(super) fn new(
@@ -111,7 +108,7 @@ impl<'a> Session<'a> {
             lane,
             mode: verified.mode,
             identity: verified.info.identity(),
-            reading: None,
+            reading: false,
             cache: Cache::default(),
             offset: verified.time.map(|time| Offset::of(time, now, now)),
             evicts: verified.info.evicts(),
@@ -179,14 +176,14 @@ impl<'a> Session<'a> {
                 Outcome::Listed(index, listed)
             }));
         }
-        if self.reading.is_some() {
+        if self.reading {
             return None;
         }
         let probes = endpoint.due(self.lane, BATCH, now);
         if probes.is_empty() {
             return endpoint.next_deadline(self.lane);
         }
-        self.reading = Some(Reading);
+        self.reading = true;
         let commands = self.connection.commands();
         let count = self.evicts;
         let mut cache = std::mem::take(&mut self.cache);
@@ -307,7 +304,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         }
-        self.reading = None;
+        self.reading = false;
         let mut moved = false;
         let mut events = Vec::with_capacity(read.probes.len());
         for ((probe, asking), reply) in read.probes.iter().zip(read.replies) {
