@@ -232,7 +232,17 @@ impl View {
 
     /// Asks until `wanted` says yes, and only after something was announced: a change that isn't is never seen.
     pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Observation) -> bool) -> Observation {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, what, wanted).await
+    }
+
+    /// The same for what takes longer.
+    pub(crate) async fn until_within(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&Observation) -> bool,
+    ) -> Observation {
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let seen = self.now();
             if wanted(&seen) {
@@ -242,7 +252,9 @@ impl View {
                 .await
                 .is_err()
             {
-                panic!("not seen in time: {what}; last {seen:?}");
+                let mut seen = format!("{seen:?}");
+                seen.truncate(4000);
+                panic!("not seen in time: {what}; last {seen}");
             }
         }
     }

@@ -226,10 +226,11 @@ fn differs(intent: &Value, live: &Value, place: Place<'_>) -> Option<String> {
     if is_empty(intent, place.field) && is_empty(live, place.field) {
         return None;
     }
-    if QUANTITY_MAPS.contains(&place.parent)
+    let is_quantity = QUANTITY_MAPS.contains(&place.parent)
         || QUANTITIES.contains(&place.field)
-        || (place.field == "value" && place.parent == "target")
-    {
+        || (place.field == "value" && place.parent == "target");
+    // An object is none, whatever the field is called.
+    if is_quantity && !intent.is_object() {
         return here(quantity::equal(intent, live));
     }
     if TIMES.contains(&place.field)
