@@ -25,6 +25,8 @@ mod proxy;
 mod scale;
 #[path = "observer/sentinel.rs"]
 mod sentinel;
+#[path = "observer/store.rs"]
+mod store;
 #[path = "observer/support.rs"]
 mod support;
 #[path = "observer/tls.rs"]

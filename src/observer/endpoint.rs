@@ -193,7 +193,11 @@ impl Supervisor {
         let verified = connection.verify(want).await?;
         let identity = verified.info.identity();
         let now = clock::mono();
-        if self.known.as_ref().is_some_and(|known| *known != identity) {
+        if self
+            .known
+            .as_ref()
+            .is_some_and(|known| !identity.continues(known))
+        {
             let failover = Evidence {
                 failover: true,
                 ..Evidence::default()

@@ -15,23 +15,25 @@ use crate::support::{Client, View, hold, redis, target_at, trouble};
 
 /// What happens to the reply to a command, by its name; the first that fits.
 #[derive(Clone, Debug)]
-enum Fault {
+pub(crate) enum Fault {
     /// This instead.
     Says(&'static str, String),
     /// So much of it, and the end of the connection.
     Cut(&'static str, usize),
     /// It comes so much later, and all that is behind it.
     Late(&'static str, Duration),
+    /// TIME, so many seconds ahead: nobody sets the clock of a real server's machine for a test.
+    Ahead(u64),
 }
 
 /// The proxy. It ends with the process; its connections with theirs.
-struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     faults: Arc<Mutex<Vec<Fault>>>,
 }
 
 impl Proxy {
-    fn before(redis: &Redis) -> Self {
+    pub(crate) fn before(redis: &Redis) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = SocketAddr::new(redis.address(), redis.port());
         let proxy = Self {
@@ -51,11 +53,11 @@ impl Proxy {
         proxy
     }
 
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         target_at(&self.address.ip().to_string(), self.address.port())
     }
 
-    fn set(&self, faults: &[Fault]) {
+    pub(crate) fn set(&self, faults: &[Fault]) {
         *self.faults.lock().unwrap() = faults.to_vec();
     }
 }
@@ -98,6 +100,7 @@ fn serve(client: &TcpStream, server: &TcpStream, faults: &Mutex<Vec<Fault>>) {
                     Fault::Says(name, _) | Fault::Cut(name, _) | Fault::Late(name, _) => {
                         *name == command || *name == "*" && !command.is_empty()
                     }
+                    Fault::Ahead(_) => command == "TIME",
                 });
                 let sent = match fault {
                     None => to.write_all(&reply),
@@ -106,6 +109,7 @@ fn serve(client: &TcpStream, server: &TcpStream, faults: &Mutex<Vec<Fault>>) {
                         let _ = to.write_all(&reply[..reply.len().min(*length)]);
                         break 'connection;
                     }
+                    Some(Fault::Ahead(seconds)) => to.write_all(&ahead(&reply, *seconds)),
                     Some(Fault::Late(_, wait)) => {
                         std::thread::sleep(*wait);
                         to.write_all(&reply)
@@ -119,6 +123,16 @@ fn serve(client: &TcpStream, server: &TcpStream, faults: &Mutex<Vec<Fault>>) {
         let _ = client.shutdown(Shutdown::Both);
         let _ = server.shutdown(Shutdown::Both);
     });
+}
+
+/// A reply to TIME with another time.
+fn ahead(reply: &[u8], seconds: u64) -> Vec<u8> {
+    let text = std::str::from_utf8(reply).unwrap();
+    let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
+    // *2, $10, the seconds.
+    let time: u64 = lines[2].parse().unwrap();
+    lines[2] = (time + seconds).to_string();
+    lines.join("\r\n").into_bytes()
 }
 
 /// Length of the first whole value in these bytes (RESP3).

@@ -92,14 +92,18 @@ impl Client {
     }
 
     pub(crate) fn run<T: redis::FromRedisValue>(&mut self, line: &str) -> T {
+        self.attempt(line)
+            .unwrap_or_else(|error| panic!("{}: {error}", &line[..line.len().min(100)]))
+    }
+
+    /// What may be refused.
+    pub(crate) fn attempt<T: redis::FromRedisValue>(&mut self, line: &str) -> redis::RedisResult<T> {
         let mut words = line.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         for word in words {
             command.arg(word);
         }
-        command
-            .query(&mut self.0)
-            .unwrap_or_else(|error| panic!("{line}: {error}"))
+        command.query(&mut self.0)
     }
 
     pub(crate) fn pipeline(&mut self, pipeline: &redis::Pipeline) {

@@ -86,7 +86,7 @@ pub(super) struct Session<'a> {
     reading: bool,
     cache: Cache,
     offset: Option<Offset>,
-    /// Whether the server may evict locks: its counter is then read with every batch.
+    /// Whether the server may evict locks: its counters are then read with every batch, as they are without tracking.
     evicts: bool,
     counters: Counters,
     asked: FuturesUnordered<BoxFuture<'static, Outcome>>,
@@ -185,7 +185,8 @@ impl<'a> Session<'a> {
         }
         self.reading = true;
         let commands = self.connection.commands();
-        let count = self.evicts;
+        // Who only asks must know at each answer what happened since the one before: nothing is announced.
+        let count = self.evicts || self.mode == Mode::Polling;
         let mut cache = std::mem::take(&mut self.cache);
         self.asked.push(Box::pin(async move {
             let read = async {
@@ -261,7 +262,10 @@ impl<'a> Session<'a> {
                 self.evicts = info.evicts();
                 let vital = Sign::Vital(info.vital());
                 self.supervisor.endpoint.sign(self.lane, vital, now);
-                if info.identity() == self.identity {
+                let identity = info.identity();
+                if identity.continues(&self.identity) {
+                    self.supervisor.known = Some(identity.clone());
+                    self.identity = identity;
                     Ok(())
                 } else {
                     // Something between us and the servers has put another one in its place.

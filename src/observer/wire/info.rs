@@ -12,12 +12,29 @@ use crate::domain::locks::health::Vital;
 pub(in crate::observer) struct Info(HashMap<String, String>);
 
 /// Who answers: what must stay the same as long as a connection stands.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::observer) struct Identity {
     /// `run_id`: another one is another process, with other data.
     run_id: Option<String>,
     /// `master_replid`: another one is another history of the data.
     replication_id: Option<String>,
+    /// `master_replid2`: whose history it was before, since a replica was promoted; none: zeros.
+    before: Option<String>,
+}
+
+impl Identity {
+    /// Whether it is the same server with the same data as `earlier`.
+    ///
+    /// A master takes a new replication id when its first replica comes, and when the last one has been gone for long;
+    /// its data stay what they were. It has then no id of before, as one that was promoted has.
+    pub(in crate::observer) fn continues(&self, earlier: &Self) -> bool {
+        let never_promoted = self
+            .before
+            .as_ref()
+            .is_some_and(|id| id.bytes().all(|byte| byte == b'0'));
+        self.run_id == earlier.run_id
+            && (self.replication_id == earlier.replication_id || (self.run_id.is_some() && never_promoted))
+    }
 }
 
 impl Info {
@@ -58,6 +75,7 @@ impl Info {
         Identity {
             run_id: own("run_id"),
             replication_id: own("master_replid"),
+            before: own("master_replid2"),
         }
     }
 
@@ -87,5 +105,34 @@ impl Info {
             .into_iter()
             .filter_map(calls)
             .fold(0, u64::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_replica_is_no_failover_and_a_promotion_is() {
+        let of = |run: &str, id: &str, before: &str| {
+            let fields = [("run_id", run), ("master_replid", id), ("master_replid2", before)];
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Info(fields.collect()).identity()
+        };
+        let first = of("run", "a", "0000");
+        for (next, same) in [
+            (of("run", "a", "0000"), true),
+            (of("run", "b", "0000"), true),
+            (of("run", "b", "a"), false),
+            (of("run", "b", "f00d"), false),
+            (of("other", "a", "0000"), false),
+            (of("other", "b", "0000"), false),
+            (of("run", "b", ""), false),
+            (of("", "b", "0000"), false),
+        ] {
+            assert_eq!(next.continues(&first), same, "{next:?}");
+        }
+        assert!(!of("", "b", "0000").continues(&of("", "a", "0000")));
     }
 }
