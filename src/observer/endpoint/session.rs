@@ -46,6 +46,7 @@ enum Outcome {
     Listed(Key, Result<Result<Vec<Vec<u8>>, Trouble>, Fault>),
     Beat(Result<Beat, Fault>, Mono),
     Info(Result<Info, Fault>),
+    Counted(Result<(Option<Duration>, Counters), Fault>, Mono),
 }
 
 /// Locks that were read, and what was asked about the server right after.
@@ -86,7 +87,7 @@ pub(super) struct Session<'a> {
     reading: bool,
     cache: Cache,
     offset: Option<Offset>,
-    /// Whether the server may evict locks: its counters are then read with every batch, as they are without tracking.
+    /// Whether the server may evict locks: its counter is then read with every batch.
     evicts: bool,
     counters: Counters,
     asked: FuturesUnordered<BoxFuture<'static, Outcome>>,
@@ -126,6 +127,7 @@ impl<'a> Session<'a> {
         let mut beat = interval_at(clock::instant(clock::mono() + BEAT), BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beats: u32 = 0;
+        self.count_unannounced();
         let mut scout = Scout::new(Arc::clone(&endpoint), self.peer.clone(), self.lane);
         let topology = Arc::clone(&self.supervisor.topology);
         let mut switched = Box::pin(sentinel::switched(
@@ -157,12 +159,23 @@ impl<'a> Session<'a> {
                     beats = beats.wrapping_add(1);
                     let (commands, asked) = (self.connection.commands(), clock::mono());
                     self.asked.push(Box::pin(async move { Outcome::Beat(commands.beat().await, asked) }));
+                    self.count_unannounced();
                     if beats.is_multiple_of(BEATS_PER_INFO) {
                         let commands = self.connection.commands();
                         self.asked.push(Box::pin(async move { Outcome::Info(commands.info().await) }));
                     }
                 }
             }
+        }
+    }
+
+    /// Where nothing is announced, a flush shows in a counter only, which must have been read shortly before.
+    fn count_unannounced(&self) {
+        if self.mode == Mode::Polling {
+            let (commands, asked) = (self.connection.commands(), clock::mono());
+            self.asked.push(Box::pin(async move {
+                Outcome::Counted(commands.counters().await, asked)
+            }));
         }
     }
 
@@ -185,8 +198,7 @@ impl<'a> Session<'a> {
         }
         self.reading = true;
         let commands = self.connection.commands();
-        // Who only asks must know at each answer what happened since the one before: nothing is announced.
-        let count = self.evicts || self.mode == Mode::Polling;
+        let count = self.evicts;
         let mut cache = std::mem::take(&mut self.cache);
         self.asked.push(Box::pin(async move {
             let read = async {
@@ -255,6 +267,11 @@ impl<'a> Session<'a> {
                 };
                 self.supervisor.endpoint.sign(self.lane, beat, now);
                 self.take_time(time, asked, asked + round_trip);
+                Ok(())
+            }
+            Outcome::Counted(counted, asked) => {
+                let (time, counters) = counted?;
+                self.weigh(time, counters, asked, now);
                 Ok(())
             }
             Outcome::Info(info) => {
