@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::time::{sleep, sleep_until};
 
 pub(super) use self::board::Endpoint;
-use self::session::Session;
+use self::session::{Offset, Session};
 use super::newcomers::Newcomers;
 use super::topology::Topology;
 use super::wire::{Connection, Fault, Identity, Login};
@@ -107,6 +107,8 @@ struct Supervisor {
     unannounced: u32,
     /// Who answered last.
     known: Option<Identity>,
+    /// Its clock against ours, as it was last.
+    offset: Option<Offset>,
 }
 
 impl Supervisor {
@@ -119,6 +121,7 @@ impl Supervisor {
             spoke: None,
             unannounced: 0,
             known: None,
+            offset: None,
         }
     }
 
@@ -190,26 +193,34 @@ impl Supervisor {
         } else {
             Mode::Polling
         };
+        let asked = clock::mono();
         let verified = connection.verify(want).await?;
         let identity = verified.info.identity();
         let now = clock::mono();
-        if self
+        let failover = self
             .known
             .as_ref()
-            .is_some_and(|known| !identity.continues(known))
-        {
-            let failover = Evidence {
-                failover: true,
-                ..Evidence::default()
-            };
-            self.endpoint.happened(self.lane, failover, now);
-        }
+            .is_some_and(|known| !identity.continues(known));
         self.known = Some(identity);
+        let offset = verified.time.map(|time| Offset::of(time, asked, now));
+        let before = std::mem::replace(&mut self.offset, offset).filter(|_| !failover);
+        let evidence = Evidence {
+            failover,
+            // Set while nobody was connected: what is gone now may have run out by it.
+            clock_jump: offset
+                .zip(before)
+                .is_some_and(|(now, before)| now.is_ahead_of(before)),
+            ..Evidence::default()
+        };
+        self.endpoint.happened(self.lane, evidence, now);
         let vital = Sign::Connected(verified.info.vital(), verified.time.is_some());
         self.endpoint.sign(self.lane, vital, now);
+        if evidence.clock_jump {
+            self.endpoint.sign(self.lane, Sign::ClockJump, now);
+        }
         self.endpoint
             .connected(self.lane, verified.mode, verified.info.version(), now);
-        Session::new(self, connection, peer, &verified, now).serve().await
+        Session::new(self, connection, peer, &verified).serve().await
     }
 }
 

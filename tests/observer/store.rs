@@ -265,6 +265,29 @@ async fn a_clock_that_is_set_is_seen_and_explains_what_ran_out() {
     assert!(!ended.last().unwrap().evidence.clock_jump, "{ended:?}");
 }
 
+#[tokio::test]
+async fn a_clock_that_is_set_while_nobody_looks_explains_what_is_gone_afterwards() {
+    let redis = redis();
+    let mut client = Client::of(&redis);
+    client.run::<()>("SET lock pod-a PX 600000");
+    let proxy = Proxy::before(&redis);
+    let mut view = View::new(proxy.target(), &["lock"]);
+    view.up().await;
+    proxy.set(&[
+        Fault::Says("GETRANGE", "-LOADING not yet".into()),
+        Fault::Ahead(3600),
+    ]);
+    client.run::<u64>("CLIENT KILL TYPE normal SKIPME yes");
+    view.down().await;
+    client.run::<()>("DEL lock");
+    proxy.set(&[Fault::Ahead(3600)]);
+    let ended = view.absent().await.ends;
+    assert!(
+        ended[0].evidence.clock_jump && !ended[0].evidence.failover && !ended[0].watched,
+        "{ended:?}"
+    );
+}
+
 /// The one test that takes its time: thirty PINGs, two seconds apart, and a minute of them.
 #[tokio::test]
 async fn a_server_that_answers_late_for_long_is_slow() {

@@ -60,18 +60,23 @@ struct Read {
 
 /// The server's clock against ours, microseconds: at least and at most so far ahead, by how long the answer took.
 #[derive(Clone, Copy)]
-struct Offset {
+pub(super) struct Offset {
     least: i128,
     most: i128,
 }
 
 impl Offset {
-    fn of(time: Duration, asked: Mono, received: Mono) -> Self {
+    pub(super) fn of(time: Duration, asked: Mono, received: Mono) -> Self {
         let micros = |duration: Duration| i128::try_from(duration.as_micros()).unwrap_or(i128::MAX);
         Self {
             least: micros(time) - micros(received.0),
             most: micros(time) - micros(asked.0),
         }
+    }
+
+    /// Whether the server's clock was set forward since `before`, whatever the answers took.
+    pub(super) fn is_ahead_of(self, before: Self) -> bool {
+        self.least - before.most > JUMP
     }
 }
 
@@ -86,7 +91,6 @@ pub(super) struct Session<'a> {
     /// changes makes larger pipelines, not more of them.
     reading: bool,
     cache: Cache,
-    offset: Option<Offset>,
     /// Whether the server may evict locks: its counter is then read with every batch.
     evicts: bool,
     counters: Counters,
@@ -99,7 +103,6 @@ impl<'a> Session<'a> {
         connection: Connection,
         peer: Peer,
         verified: &Verified,
-        now: Mono,
     ) -> Self {
         let lane = supervisor.lane;
         Self {
@@ -111,7 +114,6 @@ impl<'a> Session<'a> {
             identity: verified.info.identity(),
             reading: false,
             cache: Cache::default(),
-            offset: verified.time.map(|time| Offset::of(time, now, now)),
             evicts: verified.info.evicts(),
             counters: Counters {
                 evicted: verified.info.evicted_keys(),
@@ -381,9 +383,9 @@ impl<'a> Session<'a> {
     fn take_time(&mut self, time: Option<Duration>, asked: Mono, received: Mono) {
         let Some(time) = time else { return };
         let offset = Offset::of(time, asked, received);
-        if let Some(before) = self.offset.replace(offset) {
-            let clock_jump = offset.least - before.most > JUMP;
-            if clock_jump || before.least - offset.most > JUMP {
+        if let Some(before) = self.supervisor.offset.replace(offset) {
+            let clock_jump = offset.is_ahead_of(before);
+            if clock_jump || before.is_ahead_of(offset) {
                 let evidence = Evidence {
                     clock_jump,
                     ..Evidence::default()
