@@ -21,9 +21,9 @@ pub enum Library {
     PythonRedisLock,
     /// `PyPI` `celery-redbeat`: the lock of Celery's own beat service.
     RedBeat,
-    /// crates.io `rslock`: `using`, in one or more Redis servers.
+    /// Crate `rslock`: `using`, in one or more Redis servers.
     Rslock,
-    /// crates.io `rigatoni-core`: its pipeline, over the store of `rigatoni-stores`.
+    /// Crate `rigatoni-core`: its pipeline, over the store of `rigatoni-stores`.
     Rigatoni,
     /// Maven `redisson`: an `RLock` with its watchdog.
     Redisson,
