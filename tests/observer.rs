@@ -21,6 +21,8 @@ mod forms;
 mod holds;
 #[path = "observer/proxy.rs"]
 mod proxy;
+#[path = "common/rights.rs"]
+mod rights;
 #[path = "observer/scale.rs"]
 mod scale;
 #[path = "observer/sentinel.rs"]

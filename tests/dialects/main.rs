@@ -13,6 +13,8 @@
 
 mod life;
 mod recorded;
+#[path = "../common/rights.rs"]
+mod rights;
 mod scene;
 mod table;
 

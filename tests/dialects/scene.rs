@@ -17,10 +17,14 @@ use lockstep::domain::{
     report,
     workload::{self, Workload},
 };
-use lockstep::observer::{EndpointRules, Host, Interest, Observers, Servers, Settings, Target, WorkloadKey};
+use lockstep::observer::{
+    EndpointRules, Host, Interest, Observers, Secret, Servers, Settings, Target, WorkloadKey,
+};
 use lockstep_cluster::{Redis, RedisOptions};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+use crate::rights::{NAME, user};
 
 /// Pods of the resource `shop`.
 pub(crate) const A: &str = "shop-7d9c8b6f5d-bbbbb";
@@ -68,10 +72,24 @@ impl Look {
     }
 }
 
+/// Nothing that Lockstep's user asked for was refused.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refused = self.redis.cli(&["ACL", "LOG"]).expect("an answer");
+            assert!(!refused.lines().any(|word| word == NAME), "{refused}");
+        }
+    }
+}
+
 impl Scene {
     /// Two pods, and one set of locks in a Redis of its own.
     pub(crate) fn new(set: &Value) -> Self {
-        let redis = Redis::start(RedisOptions::default()).expect("a Redis");
+        let redis = Redis::start(RedisOptions {
+            args: user(),
+            ..RedisOptions::default()
+        })
+        .expect("a Redis");
         Self::of(redis, set)
     }
 
@@ -125,8 +143,8 @@ impl Scene {
                 port: self.redis.port(),
             }),
             database: 0,
-            username: None,
-            password: None,
+            username: Some(Secret::new(NAME)),
+            password: Some(Secret::new(NAME)),
             tls: None,
         };
         let interest = Interest {

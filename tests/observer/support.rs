@@ -13,6 +13,8 @@ use lockstep::observer::{
 use lockstep_cluster::{Redis, RedisOptions};
 
 use crate::certificates::{self, Authority, Identity};
+use crate::rights::NAME;
+pub(crate) use crate::rights::user;
 
 /// Longest wait for anything that should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,37 +32,6 @@ pub(crate) fn redis_with(args: &[&str]) -> Redis {
     .expect("Redis starts")
 }
 
-/// The user that the documentation gives Lockstep, with all that it says may be needed, for all keys: whatever is tested
-/// here is tested with these rights and no more.
-pub(crate) fn user() -> Vec<String> {
-    let page = include_str!("../../docs/redis.md");
-    let line = page
-        .lines()
-        .find(|line| line.starts_with("    ACL SETUSER lockstep"));
-    let documented = line
-        .unwrap()
-        .split(' ')
-        .filter(|word| word.starts_with(['+', '-']));
-    let (_, table) = page.split_once("| also | for |").unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let further = rows.flat_map(|row| row.split('`').nth(1).unwrap().split(' '));
-    let further = further.map(|right| right.replace("\\|", "|"));
-    [
-        "--user",
-        NAME,
-        "on",
-        &format!(">{NAME}"),
-        "resetkeys",
-        "resetchannels",
-    ]
-    .into_iter()
-    .chain(documented)
-    .map(str::to_owned)
-    .chain(further)
-    .chain(["~*".to_owned()])
-    .collect()
-}
-
 /// A server with TLS, and that user.
 pub(crate) fn with_tls(
     folder: &Path,
@@ -74,9 +45,6 @@ pub(crate) fn with_tls(
         ..options
     }
 }
-
-/// Name and password of that user.
-const NAME: &str = "lockstep";
 
 /// A blocking client as the default user.
 pub(crate) struct Client(redis::Connection);
