@@ -110,6 +110,34 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        failover: false,
+        flushed: false,
+        clock_jump: false,
+        evicted: false,
+    };
+    /// Only that another server, or another history, answers.
+    pub const FAILOVER: Self = Self {
+        failover: true,
+        ..Self::NONE
+    };
+    /// Only that everything was flushed.
+    pub const FLUSHED: Self = Self {
+        flushed: true,
+        ..Self::NONE
+    };
+    /// Only that its clock ran ahead.
+    pub const CLOCK_JUMP: Self = Self {
+        clock_jump: true,
+        ..Self::NONE
+    };
+    /// Only that it evicted keys.
+    pub const EVICTED: Self = Self {
+        evicted: true,
+        ..Self::NONE
+    };
+
     /// Both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {

@@ -224,10 +224,7 @@ impl Supervisor {
     }
 }
 
-const STALE: Fault = Fault {
-    trouble: Trouble::Stale,
-    spoke: true,
-};
+const STALE: Fault = Fault::said(Trouble::Stale);
 
 /// How long to wait before the attempt after `failures` failed ones: doubling, between half and all of it, so that
 /// endpoints lost together don't come back together.

@@ -65,6 +65,13 @@ pub(super) struct Fault {
     pub(super) spoke: bool,
 }
 
+impl Fault {
+    /// What a server that speaks Redis said, or did.
+    pub(super) const fn said(trouble: Trouble) -> Self {
+        Self { trouble, spoke: true }
+    }
+}
+
 /// One connection, verified by nobody yet.
 pub(super) struct Connection {
     commands: Commands,
@@ -132,10 +139,7 @@ impl Connection {
         let (connection, driver) = handshake.map_err(|error| {
             // With TLS 1.3 that is how a server says that it doesn't accept our certificate.
             if asked && error.kind() == ErrorKind::Io && !error.is_timeout() {
-                return Refusal::Tls(Fault {
-                    trouble: Trouble::TlsFailure,
-                    spoke: true,
-                });
+                return Refusal::Tls(Fault::said(Trouble::TlsFailure));
             }
             Refusal::Redis(error)
         })?;
@@ -227,10 +231,7 @@ impl Commands {
         let round_trip = clock::mono().since(asked);
         let pong = match replies.next() {
             Some(Value::ServerError(error)) if trouble_of(&error) == Trouble::Loading => {
-                return Err(Fault {
-                    trouble: Trouble::Loading,
-                    spoke: true,
-                });
+                return Err(Fault::said(Trouble::Loading));
             }
             Some(Value::ServerError(error)) if error.code() == "MISCONF" => Pong::DiskFailed,
             Some(Value::ServerError(_)) => Pong::Refused,
@@ -300,10 +301,7 @@ impl Commands {
             .arg(count);
         match self.send(&pipeline).await?.into_iter().next() {
             Some(Value::Array(parts)) => replies::scanned(parts).ok_or(PROTOCOL_ERROR),
-            Some(Value::ServerError(error)) => Err(Fault {
-                trouble: trouble_of(&error),
-                spoke: true,
-            }),
+            Some(Value::ServerError(error)) => Err(Fault::said(trouble_of(&error))),
             _ => Err(PROTOCOL_ERROR),
         }
     }
@@ -317,10 +315,7 @@ impl Commands {
                 let ranges: Option<Vec<_>> = ranges.into_iter().map(replies::slot_range).collect();
                 ranges.ok_or(PROTOCOL_ERROR)
             }
-            Some(Value::ServerError(error)) => Err(Fault {
-                trouble: trouble_of(&error),
-                spoke: true,
-            }),
+            Some(Value::ServerError(error)) => Err(Fault::said(trouble_of(&error))),
             _ => Err(PROTOCOL_ERROR),
         }
     }
@@ -357,10 +352,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-const PROTOCOL_ERROR: Fault = Fault {
-    trouble: Trouble::ProtocolError,
-    spoke: true,
-};
+const PROTOCOL_ERROR: Fault = Fault::said(Trouble::ProtocolError);
 
 /// What a connection presents itself with, and whom it expects.
 pub(super) struct Login<'a> {
@@ -428,14 +420,8 @@ fn lacks_resp3(error: &RedisError) -> bool {
 
 fn fault(error: &RedisError) -> Fault {
     match error.kind() {
-        ErrorKind::AuthenticationFailed => Fault {
-            trouble: Trouble::AuthenticationFailed,
-            spoke: true,
-        },
-        ErrorKind::Server(_) | ErrorKind::Extension => Fault {
-            trouble: trouble(error.code().unwrap_or_default()),
-            spoke: true,
-        },
+        ErrorKind::AuthenticationFailed => Fault::said(Trouble::AuthenticationFailed),
+        ErrorKind::Server(_) | ErrorKind::Extension => Fault::said(trouble(error.code().unwrap_or_default())),
         _ if error.is_timeout() => Fault {
             trouble: Trouble::Timeout,
             spoke: false,

@@ -349,11 +349,7 @@ async fn a_lock_that_was_evicted_says_so() {
             client.run::<()>(&format!("SET filler-{at} {value}"));
         }
         let end = ended(&mut view).await;
-        let expected = Evidence {
-            evicted: true,
-            ..Evidence::default()
-        };
-        assert_eq!(end.evidence, expected, "{end:?}");
+        assert_eq!(end.evidence, Evidence::EVICTED, "{end:?}");
     }
 }
 
@@ -362,11 +358,7 @@ async fn a_flush_is_told_from_a_deletion() {
     for (_redis, mut client, mut view) in both_modes(&[]).await {
         client.run::<()>("FLUSHALL");
         let end = ended(&mut view).await;
-        let expected = Evidence {
-            flushed: true,
-            ..Evidence::default()
-        };
-        assert_eq!(end.evidence, expected, "{end:?}");
+        assert_eq!(end.evidence, Evidence::FLUSHED, "{end:?}");
     }
     for (_redis, mut client, mut view) in both_modes(&[]).await {
         client.run::<()>("DEL lock");

@@ -276,10 +276,7 @@ impl Table {
     /// Since when nobody holds this lock, if that is so.
     #[must_use]
     pub fn absent_since(&self, probe: &Probe) -> Option<Mono> {
-        match self.entries.get(probe)?.state() {
-            KeyState::Absent { since } => Some(since),
-            KeyState::Unknown | KeyState::Held(_) | KeyState::WrongType { .. } => None,
-        }
+        self.entries.get(probe)?.absent_since()
     }
 
     fn doubt(&mut self, lane: Lane) {

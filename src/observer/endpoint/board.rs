@@ -172,8 +172,7 @@ impl Endpoint {
     pub(super) fn due_indexes(&self, lane: Lane, now: Mono) -> Vec<Key> {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        let slots = state.slots.as_ref();
-        state.places.due(now, is_at(slots, lane))
+        state.places.due(now, is_at(state.slots.as_ref(), lane))
     }
 
     pub(super) fn next_deadline(&self, lane: Lane) -> Option<Mono> {
@@ -204,11 +203,7 @@ impl Endpoint {
         let mut state = lock(&self.state);
         let known = state.lanes.entry(lane).or_insert_with(|| LaneState::new(now));
         known.connection = Some((mode, version));
-        state.table.apply(Event::Up(lane, mode), now);
-        let state = &mut *state;
-        let slots = state.slots.as_ref();
-        state.places.read_again(now, is_at(slots, lane));
-        self.complete(state, lane, now);
+        self.read_all(&mut state, lane, mode, now);
     }
 
     /// Something was heard of how a server fares. Whoever watches it hears of it if another judgement follows.
@@ -287,12 +282,7 @@ impl Endpoint {
             );
         }
         state.table.apply(Event::Happened(lane, evidence), at);
-        state.table.apply(Event::Doubt(lane), at);
-        state.table.apply(Event::Up(lane, mode), at);
-        let state = &mut *state;
-        let slots = state.slots.as_ref();
-        state.places.read_again(at, is_at(slots, lane));
-        self.complete(state, lane, at);
+        self.read_all(&mut state, lane, mode, at);
     }
 
     /// Whether these answers end a hold that would still have run.
@@ -339,9 +329,6 @@ impl Endpoint {
             let lane = lane_in(state.slots.as_ref(), &probe.key);
             state.table.watch(&probe, lane, now);
         }
-        for probe in state.places.stale(&state.table, now) {
-            state.forget_found(&probe);
-        }
         self.complete(state, lane, now);
     }
 
@@ -350,7 +337,7 @@ impl Endpoint {
         let mut state = lock(&self.state);
         let state = &mut *state;
         for probe in state.places.stale(&state.table, now) {
-            state.forget_found(&probe);
+            state.forget_unwanted(&probe);
         }
     }
 
@@ -413,6 +400,13 @@ impl Endpoint {
     /// The map of the cluster as it is known.
     pub(super) fn slots(&self) -> Option<SlotMap> {
         lock(&self.state).slots.clone()
+    }
+
+    /// Everything of a server is to be read, on the connection that stands.
+    fn read_all(&self, state: &mut State, lane: Lane, mode: Mode, now: Mono) {
+        state.table.apply(Event::Up(lane, mode), now);
+        state.places.read_again(now, is_at(state.slots.as_ref(), lane));
+        self.complete(state, lane, now);
     }
 
     /// The link is up as soon as everything was read on the connection that stands.

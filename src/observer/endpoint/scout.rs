@@ -110,10 +110,7 @@ async fn listen(
     endpoint: &Endpoint,
     until: Option<Instant>,
 ) -> Result<(), Fault> {
-    let closed = Fault {
-        trouble: Trouble::Unreachable,
-        spoke: true,
-    };
+    let closed = Fault::said(Trouble::Unreachable);
     loop {
         tokio::select! {
             pushed = connection.pushes.recv() => match pushed {

@@ -19,7 +19,7 @@ use crate::domain::locks::probe::Probe;
 use crate::domain::locks::table::{Event, Lane};
 use crate::domain::locks::{Evidence, Key, Mode, Mono, Trouble};
 use crate::observer::wire::{
-    Beat, Cache, Connection, Counters, Fault, Identity, Info, Push, Redirect, Reply, Verified,
+    Beat, Cache, Connection, Counters, Fault, Info, Push, Redirect, Reply, Verified,
 };
 
 /// PING, ROLE and TIME this often.
@@ -86,7 +86,6 @@ pub(super) struct Session<'a> {
     peer: Peer,
     lane: Lane,
     mode: Mode,
-    identity: Identity,
     /// One pipeline of reads at a time: what comes due meanwhile goes together into the next, so that a storm of
     /// changes makes larger pipelines, not more of them.
     reading: bool,
@@ -111,7 +110,6 @@ impl<'a> Session<'a> {
             peer,
             lane,
             mode: verified.mode,
-            identity: verified.info.identity(),
             reading: false,
             cache: Cache::default(),
             evicts: verified.info.evicts(),
@@ -152,7 +150,7 @@ impl<'a> Session<'a> {
                 () = sleep_until(clock::instant(wake.unwrap_or_default())), if wake.is_some() => {}
                 Ok(()) = interest.changed() => {}
                 () = scout.search() => {}
-                trouble = &mut switched => return Err(Fault { trouble, spoke: true }),
+                trouble = &mut switched => return Err(Fault::said(trouble)),
                 _ = beat.tick() => {
                     if endpoint.overdue_since(self.lane).is_some_and(|due| clock::mono().since(due) > STALE_AFTER) {
                         return Err(STALE);
@@ -239,18 +237,11 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Push::Flushed => {
-                let flushed = Evidence {
-                    flushed: true,
-                    ..Evidence::default()
-                };
-                self.supervisor.endpoint.doubt(self.lane, flushed, at);
+                self.supervisor.endpoint.doubt(self.lane, Evidence::FLUSHED, at);
                 Ok(())
             }
             Push::Published => Ok(()),
-            Push::Closed => Err(Fault {
-                trouble: Trouble::Unreachable,
-                spoke: true,
-            }),
+            Push::Closed => Err(Fault::said(Trouble::Unreachable)),
         }
     }
 
@@ -282,9 +273,9 @@ impl<'a> Session<'a> {
                 let vital = Sign::Vital(info.vital());
                 self.supervisor.endpoint.sign(self.lane, vital, now);
                 let identity = info.identity();
-                if identity.continues(&self.identity) {
-                    self.supervisor.known = Some(identity.clone());
-                    self.identity = identity;
+                let known = self.supervisor.known.as_ref();
+                if known.is_none_or(|known| identity.continues(known)) {
+                    self.supervisor.known = Some(identity);
                     Ok(())
                 } else {
                     // Something between us and the servers has put another one in its place.
@@ -374,7 +365,7 @@ impl<'a> Session<'a> {
             ..Evidence::default()
         };
         self.counters = counters;
-        if evidence != Evidence::default() {
+        if evidence != Evidence::NONE {
             self.supervisor.endpoint.happened(self.lane, evidence, received);
         }
     }

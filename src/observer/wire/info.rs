@@ -41,10 +41,7 @@ impl Info {
     pub(super) fn of(reply: Option<Value>) -> Result<Self, Fault> {
         let reply = reply.ok_or(PROTOCOL_ERROR)?;
         if let Value::ServerError(error) = &reply {
-            return Err(Fault {
-                trouble: replies::trouble_of(error),
-                spoke: true,
-            });
+            return Err(Fault::said(replies::trouble_of(error)));
         }
         let info = replies::text(&reply).ok_or(PROTOCOL_ERROR)?;
         let fields = info.lines().filter_map(|line| line.trim_end().split_once(':'));

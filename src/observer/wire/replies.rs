@@ -18,7 +18,7 @@ pub(super) fn require_master(reply: Option<Value>) -> Result<(), Fault> {
         Some(Value::ServerError(error)) => trouble_of(&error),
         _ => Trouble::ProtocolError,
     };
-    Err(Fault { trouble, spoke: true })
+    Err(Fault::said(trouble))
 }
 
 /// TIME: seconds and microseconds since 1970.
@@ -71,7 +71,7 @@ pub(super) fn trouble(code: &str) -> Trouble {
 pub(super) fn of_one_key(error: &ServerError) -> Result<Trouble, Fault> {
     match trouble_of(error) {
         trouble @ (Trouble::PermissionDenied | Trouble::ClusterDown | Trouble::ProtocolError) => Ok(trouble),
-        trouble => Err(Fault { trouble, spoke: true }),
+        trouble => Err(Fault::said(trouble)),
     }
 }
 

@@ -43,10 +43,7 @@ impl Commands {
                 _ => return Err(PROTOCOL_ERROR),
             },
             Some(Value::ServerError(error)) => {
-                return Err(Fault {
-                    trouble: trouble_of(&error),
-                    spoke: true,
-                });
+                return Err(Fault::said(trouble_of(&error)));
             }
             _ => return Err(PROTOCOL_ERROR),
         };

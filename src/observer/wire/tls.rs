@@ -37,10 +37,7 @@ pub(super) struct Secured {
 
 /// The handshake. `host`: the server's name as it is written in the resource, or as others announce it.
 pub(super) async fn secure(stream: TcpStream, host: &str, tls: &Tls) -> Result<Secured, Fault> {
-    const OURS: Fault = Fault {
-        trouble: Trouble::TlsFailure,
-        spoke: true,
-    };
+    const OURS: Fault = Fault::said(Trouble::TlsFailure);
     let name = server_name(tls.server_name.as_deref().unwrap_or(host)).ok_or(OURS)?;
     let asked = Arc::new(AtomicBool::new(false));
     let identity = Identity {

@@ -237,10 +237,7 @@ fn the_store_is_there_while_a_majority_is() {
 fn what_happened_to_the_servers_is_told_of_the_end() {
     let mut world = World::new(3);
     world.show(1, &[held("a", 9000), held("a", 9000), held("a", 9000)]);
-    let flushed = Evidence {
-        flushed: true,
-        ..Evidence::default()
-    };
+    let flushed = Evidence::FLUSHED;
     for (table, _) in &mut world.servers {
         table.apply(Event::Happened(ONLY, flushed), at(10));
     }

@@ -126,6 +126,15 @@ impl Entry {
         }
     }
 
+    pub(super) fn absent_since(&self) -> Option<Mono> {
+        match self.state {
+            KeyState::Absent { since } if self.current => Some(since),
+            KeyState::Absent { .. } | KeyState::Unknown | KeyState::Held(_) | KeyState::WrongType { .. } => {
+                None
+            }
+        }
+    }
+
     pub(super) fn ends(&self) -> Vec<End> {
         self.ends.iter().cloned().collect()
     }

@@ -2,31 +2,6 @@
 
 use super::*;
 
-const FAILOVER: Evidence = Evidence {
-    failover: true,
-    flushed: false,
-    clock_jump: false,
-    evicted: false,
-};
-const FLUSH: Evidence = Evidence {
-    failover: false,
-    flushed: true,
-    clock_jump: false,
-    evicted: false,
-};
-const JUMP: Evidence = Evidence {
-    failover: false,
-    flushed: false,
-    clock_jump: true,
-    evicted: false,
-};
-const EVICTION: Evidence = Evidence {
-    failover: false,
-    flushed: false,
-    clock_jump: false,
-    evicted: true,
-};
-
 /// All locks vanish at once by this.
 fn all_vanish(evidence: Evidence) -> World {
     let mut world = World::healthy(&two());
@@ -39,9 +14,9 @@ fn all_vanish(evidence: Evidence) -> World {
 #[test]
 fn what_the_store_did_is_one_incident_with_its_cause() {
     for (evidence, cause) in [
-        (FAILOVER, "StoreFailover"),
-        (FLUSH, "Flushed"),
-        (JUMP, "ClockJump"),
+        (Evidence::FAILOVER, "StoreFailover"),
+        (Evidence::FLUSHED, "Flushed"),
+        (Evidence::CLOCK_JUMP, "ClockJump"),
     ] {
         let mut world = all_vanish(evidence);
         assert_eq!(world.held(), "LocksLost", "{cause}");
@@ -73,7 +48,7 @@ fn what_the_store_did_is_one_incident_with_its_cause() {
 fn a_failover_that_keeps_the_locks_says_nothing() {
     let mut world = World::healthy(&two());
     let writes = world.writes;
-    world.strike(FAILOVER);
+    world.strike(Evidence::FAILOVER);
     world.advance(secs(60));
     assert_eq!((world.held(), world.said()), ("AllHeld", vec![]));
     assert_eq!(world.writes, writes);
@@ -87,7 +62,7 @@ fn what_ran_out_anyway_was_not_lost_by_the_store() {
     world.cut();
     world.advance(secs(40));
     world.mend(Mode::Tracking);
-    world.strike(FAILOVER);
+    world.strike(Evidence::FAILOVER);
     world.advance(secs(3));
     assert_ne!(world.held(), "LocksLost", "it ended while nobody looked");
     assert!(!world.said().contains(&E::LocksLost));
@@ -99,7 +74,7 @@ fn an_eviction_is_said_only_of_a_lock_that_nobody_gave_up() {
     let before = world
         .operator
         .table
-        .apply(Event::Happened(ONLY, EVICTION), world.now);
+        .apply(Event::Happened(ONLY, Evidence::EVICTED), world.now);
     assert_eq!(before, crate::domain::locks::table::Effect::Nothing);
     world.release("x");
     world.advance(secs(3));
@@ -113,7 +88,7 @@ fn an_eviction_is_said_only_of_a_lock_that_nobody_gave_up() {
     world
         .operator
         .table
-        .apply(Event::Happened(ONLY, EVICTION), world.now);
+        .apply(Event::Happened(ONLY, Evidence::EVICTED), world.now);
     world.release("x");
     world.advance(secs(3));
     assert_eq!(world.held(), "AllHeld", "{}", world.message(LocksHeld));
@@ -122,7 +97,7 @@ fn an_eviction_is_said_only_of_a_lock_that_nobody_gave_up() {
 
 #[test]
 fn a_restart_after_a_failover_says_nothing_twice() {
-    let mut world = all_vanish(FAILOVER);
+    let mut world = all_vanish(Evidence::FAILOVER);
     world.restart();
     world.advance(secs(60));
     assert_eq!(world.held(), "LocksLost");

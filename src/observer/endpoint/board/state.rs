@@ -135,11 +135,7 @@ impl State {
                 self.asking.remove(&probe);
             } else if old.is_some_and(replaced) {
                 self.asking.remove(&probe);
-                let failover = Evidence {
-                    failover: true,
-                    ..Evidence::default()
-                };
-                self.table.happened(&probe, failover);
+                self.table.happened(&probe, Evidence::FAILOVER);
                 self.table.watch(&probe, new, now);
             } else if !self.asking.contains(&probe) {
                 self.table.watch(&probe, new, now);
@@ -157,22 +153,19 @@ impl State {
             watchers.retain(|watcher| **watcher != *who);
             if watchers.is_empty() {
                 self.watchers.remove(probe);
-                if !self.places.has(probe) {
-                    self.table.forget(probe);
-                    self.asking.remove(probe);
-                }
+                self.forget_unwanted(probe);
             }
         }
     }
 
     pub(super) fn leave(&mut self, place: &Arc<Discovery>, who: &WorkloadKey) {
         for probe in self.places.leave(place, who) {
-            self.forget_found(&probe);
+            self.forget_unwanted(&probe);
         }
     }
 
-    /// A lock that no place lists any more, unless somebody asked for it by name.
-    pub(super) fn forget_found(&mut self, probe: &Arc<Probe>) {
+    /// Forgets a lock that nobody asks for by name and no place lists any more.
+    pub(super) fn forget_unwanted(&mut self, probe: &Arc<Probe>) {
         if !self.watchers.contains_key(probe) && !self.places.has(probe) {
             self.table.forget(probe);
             self.asking.remove(probe);
