@@ -130,7 +130,7 @@ pub fn assess(
                 id: found.id.clone(),
                 declared: false,
             };
-            let (lost, judged) = view.judge_found(index, &found.snapshot, cursor, rollout, &mut recheck);
+            let (lost, judged) = view.judge_found(index, found.snapshot, cursor, rollout, &mut recheck);
             losses.extend(lost);
             if let Some((judged, finding)) = judged {
                 assessment.locks.push(judged);

@@ -8,8 +8,10 @@ use lockstep::clock;
 use lockstep::domain::locks::{Evidence, KeyState, Link, Mode, Trouble};
 use lockstep::observer::Target;
 
+use crate::rights;
 use crate::support::{
-    Client, View, as_user, eventually, hold, key, look, redis, redis_with, target, target_at, trouble, who,
+    Client, View, as_user, eventually, hold, is_tracked, key, look, redis, redis_with, target, target_at,
+    trouble, who,
 };
 
 #[tokio::test]
@@ -160,17 +162,7 @@ async fn a_change_that_was_not_announced_is_never_taken_for_a_watched_one() {
     let [end] = &view.first().ends[..] else { panic!() };
     assert!(!end.watched, "{end:?}");
     let seen = view.up().await;
-    assert!(
-        matches!(
-            seen.link,
-            Link::Up {
-                mode: Mode::Tracking,
-                ..
-            }
-        ),
-        "{:?}",
-        seen.link
-    );
+    is_tracked(&seen);
 
     // Twice is no accident: from then on this server is asked.
     client.run::<()>("SWAPDB 0 2");
@@ -244,27 +236,18 @@ async fn credentials_are_checked_and_never_shown() {
 
 #[tokio::test]
 async fn the_documented_rights_are_enough() {
-    let redis = redis_with(
-        &"--user reader on >secret resetkeys resetchannels -@all +hello +auth +ping +info +role +time +client|tracking \
-          +getrange +pttl %R~rigatoni:lock:*"
-            .split_whitespace()
-            .collect::<Vec<_>>(),
-    );
+    let rights = rights::documented();
+    let redis = redis_with(&rights::user_with(
+        "reader",
+        "secret",
+        &rights,
+        "%R~rigatoni:lock:*",
+    ));
     let mut client = Client::of(&redis);
     let user = as_user(target(&redis), "reader", "secret");
     let mut view = View::new(user.clone(), &["rigatoni:lock:a"]);
     let seen = view.up().await;
-    assert!(
-        matches!(
-            seen.link,
-            Link::Up {
-                mode: Mode::Tracking,
-                ..
-            }
-        ),
-        "{:?}",
-        seen.link
-    );
+    is_tracked(&seen);
     client.run::<()>("SET rigatoni:lock:a pod-a PX 700");
     view.held_by("pod-a").await;
     view.absent().await;

@@ -9,6 +9,7 @@ use lockstep::domain::locks::probe::{Beside, Discovery, Form, Part, Place, Probe
 use lockstep::domain::locks::{KeyState, Link, Mode};
 use lockstep::observer::Observers;
 
+use crate::rights;
 use crate::support::{Client, View, eventually, hold, key, look, redis, redis_with, settings, target, who};
 
 /// A scan takes its time, and so does reading as many locks, on a machine that does other things too.
@@ -132,24 +133,9 @@ async fn a_hundred_thousand_locks_that_nobody_declared_are_found_by_one_scan() {
 
 #[tokio::test]
 async fn without_announcements_what_turns_up_is_found_all_the_same() {
-    let redis = redis_with(&[
-        "--user",
-        "reader",
-        "on",
-        ">secret",
-        "resetchannels",
-        "~*",
-        "-@all",
-        "+hello",
-        "+auth",
-        "+ping",
-        "+info",
-        "+role",
-        "+time",
-        "+getrange",
-        "+pttl",
-        "+scan",
-    ]);
+    let mut rights = [rights::documented(), vec!["+scan".to_owned()]].concat();
+    rights.retain(|right| right != "+client|tracking");
+    let redis = redis_with(&rights::user_with("reader", "secret", &rights, "~*"));
     let mut client = Client::of(&redis);
     client.run::<()>("SET jobs:1 pod-a PX 60000");
     let target = crate::support::as_user(target(&redis), "reader", "secret");

@@ -33,6 +33,19 @@ struct Group {
 }
 
 impl Group {
+    /// The lock `kept` is at master and replica, `gone` at the master only; both are watched, and held.
+    async fn with_one_lock_too_late() -> (Self, View, Observation) {
+        let group = Self::start().await;
+        let mut client = Client::of(&group.master);
+        client.run::<()>("SET kept pod-a PX 120000");
+        assert_eq!(client.run::<u64>("WAIT 1 10000"), 1);
+        group.cut_replication();
+        client.run::<()>("SET gone pod-a PX 120000");
+        let mut view = View::new(group.target(), &["kept", "gone"]);
+        let before = view.up().await;
+        (group, view, before)
+    }
+
     async fn start() -> Self {
         let master = redis();
         let replica = Redis::start(RedisOptions {
@@ -158,14 +171,7 @@ fn concluded(before: &Observation, after: &Observation) {
 
 #[tokio::test]
 async fn a_planned_failover_is_followed_at_once_and_the_old_master_is_never_believed_again() {
-    let group = Group::start().await;
-    let mut client = Client::of(&group.master);
-    client.run::<()>("SET kept pod-a PX 120000");
-    assert_eq!(client.run::<u64>("WAIT 1 10000"), 1);
-    group.cut_replication();
-    client.run::<()>("SET gone pod-a PX 120000");
-    let mut view = View::new(group.target(), &["kept", "gone"]);
-    let before = view.up().await;
+    let (group, mut view, before) = Group::with_one_lock_too_late().await;
     assert!(hold(&before.keys[1]).is_some());
 
     let ordered = clock::mono();
@@ -174,6 +180,7 @@ async fn a_planned_failover_is_followed_at_once_and_the_old_master_is_never_beli
     println!("followed after {:?}", clock::mono().since(ordered));
     concluded(&before, &after);
     // It is a master still, and grants what it is asked for.
+    let mut client = Client::of(&group.master);
     client.run::<()>("SET gone pod-b PX 120000");
     eventually("the end of the old master", || {
         let seen = view.now();
@@ -191,14 +198,7 @@ async fn a_planned_failover_is_followed_at_once_and_the_old_master_is_never_beli
 
 #[tokio::test]
 async fn a_master_that_dies_is_replaced() {
-    let group = Group::start().await;
-    let mut client = Client::of(&group.master);
-    client.run::<()>("SET kept pod-a PX 120000");
-    assert_eq!(client.run::<u64>("WAIT 1 10000"), 1);
-    group.cut_replication();
-    client.run::<()>("SET gone pod-a PX 120000");
-    let mut view = View::new(group.target(), &["kept", "gone"]);
-    let before = view.up().await;
+    let (group, mut view, before) = Group::with_one_lock_too_late().await;
 
     group.master.stop().unwrap();
     let killed = clock::mono();

@@ -11,35 +11,15 @@ use lockstep::observer::Target;
 use lockstep_cluster::Redis;
 
 use crate::proxy::{Fault, Proxy};
+use crate::rights;
 use crate::support::{Client, View, as_user, eventually, redis, redis_with, target};
-
-/// The rights of docs/redis.md.
-const RIGHTS: [&str; 14] = [
-    "on",
-    ">secret",
-    "resetkeys",
-    "resetchannels",
-    "-@all",
-    "+hello",
-    "+auth",
-    "+ping",
-    "+info",
-    "+role",
-    "+time",
-    "+client|tracking",
-    "+getrange",
-    "+pttl",
-];
 
 /// A server with these settings, whose user `reader` has the documented rights without some of them.
 fn restricted(settings: &[&str], without: &[&str]) -> (Redis, Client, Target) {
-    let rights = RIGHTS.iter().filter(|right| !without.contains(right));
-    let args: Vec<&str> = ["--user", "reader"]
-        .into_iter()
-        .chain(rights.copied())
-        .chain(["%R~lock*"])
-        .chain(settings.iter().copied())
-        .collect();
+    let mut rights = rights::documented();
+    rights.retain(|right| !without.contains(&right.as_str()));
+    let mut args = rights::user_with("reader", "secret", &rights, "%R~lock*");
+    args.extend(settings.iter().map(ToString::to_string));
     let redis = redis_with(&args);
     let client = Client::of(&redis);
     let target = as_user(target(&redis), "reader", "secret");

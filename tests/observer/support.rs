@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep::domain::locks::probe::{Discovery, Probe};
-use lockstep::domain::locks::{Hold, KeySnapshot, KeyState, Link, Observation, Trouble};
+use lockstep::domain::locks::{Hold, KeySnapshot, KeyState, Link, Mode, Observation, Trouble};
 use lockstep::observer::{
     Changes, EndpointRules, Host, Interest, Observers, Secret, Servers, Settings, Target, WorkloadKey,
 };
@@ -20,10 +20,10 @@ pub(crate) use crate::rights::user;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn redis() -> Redis {
-    redis_with(&[])
+    redis_with(&[""; 0])
 }
 
-pub(crate) fn redis_with(args: &[&str]) -> Redis {
+pub(crate) fn redis_with(args: &[impl ToString]) -> Redis {
     let args = args.iter().map(ToString::to_string);
     Redis::start(RedisOptions {
         args: user().into_iter().chain(args).collect(),
@@ -292,6 +292,21 @@ impl Drop for View {
         let refused: Vec<_> = refused.iter().filter(ours).collect();
         assert!(refused.is_empty(), "ACL LOG: {refused:?}");
     }
+}
+
+/// The link is up, and changes are announced.
+pub(crate) fn is_tracked(seen: &Observation) {
+    assert!(
+        matches!(
+            seen.link,
+            Link::Up {
+                mode: Mode::Tracking,
+                ..
+            }
+        ),
+        "{:?}",
+        seen.link
+    );
 }
 
 pub(crate) fn hold(key: &KeySnapshot) -> Option<&Hold> {

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use lockstep::clock;
-use lockstep::domain::locks::{Link, Mode, Trouble};
+use lockstep::domain::locks::{Link, Trouble};
 use lockstep::observer::{Secret, Target, Tls};
 use lockstep_cluster::Redis;
 use rcgen::{SanType, date_time_ymd};
 
 use crate::certificates::{Authority, Folder, Identity};
-use crate::support::{View, as_user, hold, redis, target, target_at, with_tls};
+use crate::support::{View, as_user, hold, is_tracked, redis, target, target_at, with_tls};
 
 /// A server that asks no certificate of its clients, unless `clients` says otherwise.
 fn server(authority: &Authority, identity: &Identity, clients: &str) -> (Redis, Folder) {
@@ -42,17 +42,7 @@ async fn a_server_is_believed_if_its_authority_signed_its_name() {
     let (redis, _folder) = server(&authority, &authority.of_loopback(), "no");
     let mut view = View::new(over(target(&redis), trusting(&authority)), &["lock"]);
     let seen = view.up().await;
-    assert!(
-        matches!(
-            seen.link,
-            Link::Up {
-                mode: Mode::Tracking,
-                ..
-            }
-        ),
-        "{:?}",
-        seen.link
-    );
+    is_tracked(&seen);
     redis.cli(&["SET", "lock", "pod-a", "PX", "30000"]).unwrap();
     view.held_by("pod-a").await;
     let before = clock::mono();

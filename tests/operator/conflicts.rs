@@ -43,6 +43,19 @@ pub(crate) fn advises(message: &str, parts: &[&str], next: &str) {
     );
 }
 
+/// Somebody who insists is named, in these words, and Ready is False meanwhile.
+pub(crate) async fn becomes_a_fight(history: &History, mark: usize, parts: &[&str]) {
+    let fight = history
+        .first(mark, "it is a fight", |seen| {
+            !advice(seen, "FieldConflict").is_empty()
+        })
+        .await;
+    assert_eq!(fight.says("Ready"), "False/ChildApplyFailed");
+    assert_eq!(fight.says("Reconciling"), "True/Retrying");
+    tells(&fight.message("Reconciling"), parts);
+    advises(&advice(&fight, "FieldConflict"), parts, GIVE_IN);
+}
+
 /// Fails unless the message has all of these parts and ends with what to do next.
 pub(crate) fn tells(message: &str, parts: &[&str]) {
     for part in parts {
@@ -361,16 +374,7 @@ pub(crate) async fn a_rival_is_answered_ever_more_rarely_and_a_new_spec_at_once(
         place.namespace.clone(),
         Arc::clone(&stop),
     ));
-    let fight = history
-        .first(mark, "it is a fight", |seen| {
-            !advice(seen, "FieldConflict").is_empty()
-        })
-        .await;
-    assert_eq!(fight.says("Ready"), "False/ChildApplyFailed");
-    assert_eq!(fight.says("Reconciling"), "True/Retrying");
-    let parts = ["rival", "Deployment", "env[MODE]"];
-    tells(&fight.message("Reconciling"), &parts);
-    advises(&advice(&fight, "FieldConflict"), &parts, GIVE_IN);
+    becomes_a_fight(&history, mark, &["rival", "Deployment", "env[MODE]"]).await;
     // The fourth correction is made 7 s after the first at the earliest, and the fifth 8 s after it.
     let corrected = |count: usize| {
         let place = &place;

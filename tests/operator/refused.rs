@@ -9,7 +9,7 @@ use lockstep::api::CoordinatedWorkload;
 use serde_json::{Value, json};
 
 use super::audit;
-use super::conflicts::{GIVE_IN, advice, advises, consistent, tells, tried_with_patience};
+use super::conflicts::{becomes_a_fight, consistent, tells, tried_with_patience};
 use super::operator::operator;
 use super::place::{Place, Seen, eventually, spec};
 
@@ -252,16 +252,12 @@ pub(crate) async fn a_policy_that_changes_an_owned_field_back_is_a_fight_with_no
     let mut changed = spec(1);
     changed["template"]["spec"]["containers"][0]["env"][0]["value"] = "b".into();
     place.apply("web", &changed).await;
-    let fight = history
-        .first(mark, "it is a fight", |seen| {
-            !advice(seen, "FieldConflict").is_empty()
-        })
-        .await;
-    assert_eq!(fight.says("Ready"), "False/ChildApplyFailed");
-    assert_eq!(fight.says("Reconciling"), "True/Retrying");
-    let parts = ["an admission webhook or policy", "image", "Deployment"];
-    tells(&fight.message("Reconciling"), &parts);
-    advises(&advice(&fight, "FieldConflict"), &parts, GIVE_IN);
+    becomes_a_fight(
+        &history,
+        mark,
+        &["an admission webhook or policy", "image", "Deployment"],
+    )
+    .await;
     assert_eq!(place.count("web", "DriftCorrected").await, 2);
     let mut writes = audit::requests(&place.user(), from);
     writes.retain(|write| write.is_write() && write.resource == "deployments");

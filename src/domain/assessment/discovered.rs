@@ -13,15 +13,15 @@ use crate::domain::{
 };
 
 /// A lock that turned up.
-pub(super) struct Found {
+pub(super) struct Found<'o> {
     pub(super) id: LockId,
     pub(super) lock: Lock,
-    pub(super) snapshot: KeySnapshot,
+    pub(super) snapshot: &'o KeySnapshot,
 }
 
 /// What turned up, by set. A lock that is declared is none of these, whatever place it is in; one that is in several
 /// places belongs to the first.
-pub(super) fn found(workload: &Workload, observation: &Observation) -> Vec<Vec<Found>> {
+pub(super) fn found<'o>(workload: &Workload, observation: &'o Observation) -> Vec<Vec<Found<'o>>> {
     let mut known: HashSet<&[u8]> = workload.probes().map(|probe| &probe.key[..]).collect();
     let mut found = observation.discovered.iter();
     let mut sets = Vec::with_capacity(workload.locks.len());
@@ -47,7 +47,7 @@ pub(super) fn found(workload: &Workload, observation: &Observation) -> Vec<Vec<F
                             key: String::from_utf8_lossy(key).into_owned(),
                             probe: Arc::clone(&snapshot.probe),
                         },
-                        snapshot: snapshot.clone(),
+                        snapshot,
                     });
                 }
             }
