@@ -13,7 +13,7 @@ use super::{
     Now, balance,
     finding::{Finding, whole_seconds},
     incident,
-    judgement::{Judged, Recheck, Rollout, SetBalance, Sight},
+    judgement::{Ended, Judged, Recheck, Rollout, SetBalance, Sight},
     locks::{KeyState, Link, Mono, Observation, Trouble},
     memory::{Memory, StoreMemory},
     workload::Workload,
@@ -44,6 +44,8 @@ pub struct Assessment {
     pub sight: Sight,
     /// Every declared lock, in the order of the spec; empty unless sight is clear.
     pub locks: Vec<Judged>,
+    /// Holds whose end was seen just now, set by set.
+    pub ended: Vec<Ended>,
     /// What is wrong, worst first.
     pub findings: Vec<Finding>,
     /// The balance of each balanced set.
@@ -59,6 +61,7 @@ impl Assessment {
         Self {
             sight: Sight::Pending,
             locks: vec![],
+            ended: vec![],
             findings: vec![],
             balance: vec![],
             recheck_at: None,
@@ -98,7 +101,6 @@ pub fn assess(
     memory.forget_undeclared(workload, &names.map(|found| found.id.clone()).collect());
     let cursor = advance_cursor(memory, store.identity, observation);
     let mut keys = observation.keys.iter();
-    let mut losses = Vec::new();
     for (index, set) in workload.locks.iter().enumerate() {
         let first = assessment.locks.len();
         for lock in &set.locks {
@@ -114,7 +116,7 @@ pub fn assess(
                 declared: true,
             };
             view.learn_ttl(snapshot);
-            losses.extend(view.take_ends(snapshot, cursor));
+            assessment.ended.extend(view.take_ends(snapshot, cursor));
             let (judged, finding) = view.judge(index, snapshot, rollout, &store.place, &mut recheck);
             assessment.locks.push(judged);
             assessment.findings.extend(finding);
@@ -130,8 +132,8 @@ pub fn assess(
                 id: found.id.clone(),
                 declared: false,
             };
-            let (lost, judged) = view.judge_found(index, found.snapshot, cursor, rollout, &mut recheck);
-            losses.extend(lost);
+            let (ended, judged) = view.judge_found(index, found.snapshot, cursor, rollout, &mut recheck);
+            assessment.ended.extend(ended);
             if let Some((judged, finding)) = judged {
                 assessment.locks.push(judged);
                 assessment.findings.extend(finding);
@@ -165,7 +167,7 @@ pub fn assess(
         .filter_map(|lock| lock.pod.clone())
         .collect();
     memory.forget_pods(&holding, now.mono);
-    incident::say(losses, &assessment.locks, memory, now);
+    incident::say(&assessment.ended, &assessment.locks, memory, now);
     incident::recheck(memory, &mut recheck);
     assessment.findings.sort_by_key(Finding::rank);
     assessment.recheck_at = recheck.0;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     Now,
     finding::{Finding, Problem, bounded, time, with_next_step},
-    judgement::{Judged, NewLoss, Recheck},
+    judgement::{Ended, Judged, Recheck},
     memory::{Announcement, Cause, Incident, LockId, Loss, Memory},
 };
 use crate::{
@@ -81,12 +81,17 @@ pub fn close_gap(
     }
 }
 
-/// Opens or continues an incident by these losses, and announces what is to be said of them.
-pub fn say(losses: Vec<NewLoss>, judged: &[Judged], memory: &mut Memory, now: Now) {
-    let (continuous, intermittent): (Vec<_>, Vec<_>) = losses.into_iter().partition(|loss| loss.continuous);
-    say_intermittent(intermittent, memory, now.mono);
-    if let Some(first) = continuous.first() {
-        let anchor = format!("{} {}", first.loss.when, first.id.1);
+/// Opens or continues an incident by the losses among what ended, and announces what is to be said of them.
+pub fn say(ended: &[Ended], judged: &[Judged], memory: &mut Memory, now: Now) {
+    let lost = |continuous| {
+        ended
+            .iter()
+            .filter(move |end| end.continuous == continuous)
+            .filter_map(|end| Some((&end.id, end.loss.as_ref()?)))
+    };
+    say_intermittent(lost(false), memory, now.mono);
+    if let Some((id, loss)) = lost(true).next() {
+        let anchor = format!("{} {}", loss.when, id.1);
         memory.incident.get_or_insert_with(|| Incident {
             anchor,
             ..Incident::default()
@@ -99,12 +104,12 @@ pub fn say(losses: Vec<NewLoss>, judged: &[Judged], memory: &mut Memory, now: No
         let ago = Duration::try_from(now.wall.duration_since(told)).unwrap_or_default();
         incident.last_said = now.mono.0.checked_sub(ago).map(Mono);
     }
-    for NewLoss { id, loss, .. } in continuous {
+    for (id, loss) in lost(true) {
         incident.locks.insert(id.clone());
         // Losses of one pod, or by one thing that the store did, are one incident: the first was said together with the
         // locks that would follow.
-        if !incident.sources.contains(&source(&loss)) {
-            incident.unsaid.push((id, loss));
+        if !incident.sources.contains(&source(loss)) {
+            incident.unsaid.push((id.clone(), loss.clone()));
         }
     }
     let may_speak = incident.last_said.is_none_or(|last| now.mono >= last + PAUSE);
@@ -166,8 +171,12 @@ fn orphaned_too(judged: &[Judged], pods: &BTreeSet<String>) -> String {
     note
 }
 
-fn say_intermittent(losses: Vec<NewLoss>, memory: &mut Memory, now: Mono) {
-    let losses = losses.into_iter().map(|loss| (loss.id, loss.loss));
+fn say_intermittent<'a>(
+    losses: impl Iterator<Item = (&'a LockId, &'a Loss)>,
+    memory: &mut Memory,
+    now: Mono,
+) {
+    let losses = losses.map(|(id, loss)| (id.clone(), loss.clone()));
     memory.intermittent_unsaid.extend(losses);
     let may_speak = memory.intermittent_said.is_none_or(|last| now >= last + PAUSE);
     if memory.intermittent_unsaid.is_empty() || !may_speak {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     locks::{Mode, Mono, Trouble},
-    memory::{LockId, Loss},
+    memory::{Cause, LockId, Loss},
 };
 use crate::api::{
     conditions::Reason,
@@ -81,14 +81,21 @@ impl Recheck {
     }
 }
 
-/// A loss that was just seen.
-pub struct NewLoss {
+/// A hold whose end was just seen. Every hold ends in exactly one of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
     /// The lock.
     pub id: LockId,
     /// Whether the lock must be held at all times.
     pub continuous: bool,
-    /// The loss.
-    pub loss: Loss,
+    /// Why it ended.
+    pub cause: Cause,
+    /// The pod that held it, as far as it may be named.
+    pub from: Option<String>,
+    /// When it ended, on the local clock: its deadline if it ran out.
+    pub at: Mono,
+    /// The loss, if it counts as one in this set.
+    pub loss: Option<Loss>,
 }
 
 /// The balance of one set.

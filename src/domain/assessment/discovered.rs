@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::lock::LockView;
 use crate::domain::{
     finding::Finding,
-    judgement::{Judged, NewLoss, Recheck, Rollout},
+    judgement::{Ended, Judged, Recheck, Rollout},
     locks::{KeySnapshot, KeyState, Observation},
     memory::LockId,
     workload::{Lock, Workload},
@@ -66,7 +66,7 @@ impl LockView<'_> {
         cursor: u64,
         rollout: Rollout,
         recheck: &mut Recheck,
-    ) -> (Vec<NewLoss>, Option<(Judged, Option<Finding>)>) {
+    ) -> (Vec<Ended>, Option<(Judged, Option<Finding>)>) {
         let ours = match &snapshot.state {
             KeyState::Held(hold) => self.is_ours(hold),
             KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => false,
@@ -78,12 +78,12 @@ impl LockView<'_> {
         if ours {
             self.learn_ttl(snapshot);
         }
-        let losses = if was_ours {
+        let ended = if was_ours {
             self.take_ends(snapshot, cursor)
         } else {
             vec![]
         };
         let judged = ours.then(|| self.judge(set, snapshot, rollout, "", recheck));
-        (losses, judged)
+        (ended, judged)
     }
 }

@@ -3,15 +3,15 @@
 use super::lock::{LockView, Owner};
 use crate::domain::{
     incident,
-    judgement::NewLoss,
+    judgement::Ended,
     locks::{End, Hold, KeySnapshot, KeyState, Mono},
     memory::{Cause, GraceClock, LastEnd, Loss, PodMemory, Told},
 };
 
 impl LockView<'_> {
     /// Judges the holds that ended since the cursor, and closes the gaps that a next hold closes.
-    pub(super) fn take_ends(&mut self, snapshot: &KeySnapshot, cursor: u64) -> Vec<NewLoss> {
-        let mut losses = Vec::new();
+    pub(super) fn take_ends(&mut self, snapshot: &KeySnapshot, cursor: u64) -> Vec<Ended> {
+        let mut ended = Vec::new();
         for end in snapshot.ends.iter().filter(|end| end.seq > cursor) {
             self.close_gap(&end.hold);
             let (cause, from, detail) = self.cause(end);
@@ -41,29 +41,33 @@ impl LockView<'_> {
                 ..Default::default()
             };
             self.memory.told_verdict &= !told.finding;
-            if cause.is_loss() && (self.continuous() || self.set.renew_interval.is_some()) {
-                let loss = Loss {
-                    cause: cause.as_str().to_owned(),
-                    from,
-                    when,
-                    detail,
-                };
-                let continuous = self.continuous();
+            let continuous = self.continuous();
+            let counts = cause.is_loss() && (continuous || self.set.renew_interval.is_some());
+            let loss = counts.then(|| Loss {
+                cause: cause.as_str().to_owned(),
+                from: from.clone(),
+                when,
+                detail,
+            });
+            if let Some(loss) = &loss {
                 if continuous {
                     self.entry().lost = Some(loss.clone());
                 }
-                incident::record(self.memory, &self.id, &loss);
-                losses.push(NewLoss {
-                    id: self.id.clone(),
-                    continuous,
-                    loss,
-                });
+                incident::record(self.memory, &self.id, loss);
             }
+            ended.push(Ended {
+                id: self.id.clone(),
+                continuous,
+                cause,
+                from,
+                at,
+                loss,
+            });
         }
         if let KeyState::Held(hold) = &snapshot.state {
             self.close_gap(hold);
         }
-        losses
+        ended
     }
 
     /// A hold after an end closes the gap. It has a length only if it was seen how the hold was taken.
