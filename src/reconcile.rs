@@ -20,6 +20,7 @@ use std::{
 use kube::{ResourceExt as _, runtime::controller::Action};
 
 use self::credentials::Credentials;
+pub use self::events::event;
 pub use self::index::{ChildCaches, PodIndex};
 pub use self::neighbours::{Concerned, NEIGHBOURS, NeighbourIndex};
 use crate::{
@@ -532,8 +533,13 @@ impl Pass<'_> {
     }
 
     async fn post(&mut self, resource: &CoordinatedWorkload) -> Result<(), Error> {
+        let told_until = resource
+            .status
+            .as_ref()
+            .map(CoordinatedWorkloadStatus::newest_moment);
+        let told_until = told_until.unwrap_or_default();
         while let Some(announcement) = self.entry.memory.outbox.first() {
-            let event = events::event(resource, announcement, clock::wall());
+            let event = events::event(resource, announcement, told_until, clock::wall());
             match self.context.cluster.post_event(&event).await {
                 Ok(_) => {
                     self.entry.memory.outbox.remove(0);

@@ -3,6 +3,7 @@
 //! Every list and string is bounded, here for the apiserver and by the writer for real: a status that breaks a bound is
 //! not stored at all, so the bounds here leave room.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,23 @@ impl Default for CoordinatedWorkloadStatus {
             locks: None,
             recent: Vec::new(),
         }
+    }
+}
+
+impl CoordinatedWorkloadStatus {
+    /// The newest moment that it tells of; what is said later is said of later things. The epoch if it tells of none.
+    #[must_use]
+    pub fn newest_moment(&self) -> Timestamp {
+        let conditions = self
+            .conditions
+            .iter()
+            .map(|condition| &condition.last_transition_time);
+        let rows = self.locks.iter().flat_map(|locks| &locks.rows);
+        let recent = self.recent.iter().map(|entry| &entry.when);
+        let moments = conditions
+            .chain(rows.filter_map(|row| row.since.as_ref()))
+            .chain(recent);
+        moments.map(|time| time.0).max().unwrap_or_default()
     }
 }
 

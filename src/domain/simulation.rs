@@ -5,6 +5,7 @@ mod advice;
 mod golden;
 mod random;
 mod stories;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -133,6 +134,8 @@ struct World {
     server: Option<Mode>,
     operator: Operator,
     events: Vec<Announcement>,
+    /// The newest moment of the status before each of them, and when it was posted.
+    posted: Vec<(Timestamp, Timestamp)>,
     /// When nobody watched Redis, from and to.
     blind: Vec<(Timestamp, Option<Timestamp>)>,
     writes: usize,
@@ -175,6 +178,7 @@ impl World {
             server: Some(Mode::Tracking),
             operator: Operator::new(&CoordinatedWorkloadStatus::default(), &[], now),
             events: vec![],
+            posted: vec![],
             blind: vec![],
             writes: 0,
             written_at: None,
@@ -196,6 +200,7 @@ impl World {
         // Between two renewals.
         world.advance(secs(703));
         world.events.clear();
+        world.posted.clear();
         assert_eq!(world.reason(ConditionType::LocksHeld), "AllHeld");
         world
     }
@@ -318,6 +323,12 @@ impl World {
     fn release(&mut self, name: &str) {
         self.data.remove(&Self::key(name));
         self.changed(&Self::key(name));
+    }
+
+    /// Whether a pod holds a lock, as it is stored.
+    fn is_held_by(&self, name: &str, pod: &str) -> bool {
+        let stored = self.data.get(&Self::key(name));
+        stored.is_some_and(|stored| stored.value.starts_with(pod))
     }
 
     fn changed(&mut self, key: &str) {
@@ -520,6 +531,7 @@ impl World {
             let exists = |said: &Announcement| said.reason == event.reason && said.key == event.key;
             if !self.events.iter().any(exists) {
                 self.events.push(event);
+                self.posted.push((previous.newest_moment(), self.wall()));
             }
         }
         self.operator = operator;

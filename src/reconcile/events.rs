@@ -138,7 +138,17 @@ fn handed_over(outcome: &Outcome) -> Option<&str> {
 
 /// The event that an announcement becomes. Its name is made from what it announces: the same announcement, made again
 /// after a crash, is refused by the apiserver as already there.
-pub(super) fn event(resource: &CoordinatedWorkload, announcement: &Announcement, at: Timestamp) -> Event {
+///
+/// Names begin with `told_until`, the newest moment of the status before: events are listed by their names, and `kubectl
+/// describe` orders them by nothing but a field that events.k8s.io/v1 forbids to set. What status says doesn't change
+/// in a crash.
+#[must_use]
+pub fn event(
+    resource: &CoordinatedWorkload,
+    announcement: &Announcement,
+    told_until: Timestamp,
+    at: Timestamp,
+) -> Event {
     let uid = resource.uid().unwrap_or_default();
     let identity = format!("{uid} {} {}", announcement.reason, announcement.key);
     let digest = Sha256::digest(identity.as_bytes());
@@ -148,8 +158,16 @@ pub(super) fn event(resource: &CoordinatedWorkload, announcement: &Announcement,
         text
     });
     let warning = announcement.reason.is_warning();
+    // What got bad and good again before status could say so was bad first.
+    let (bad, good): (Vec<&EventReason>, Vec<_>) =
+        EventReason::ALL.iter().partition(|reason| reason.is_warning());
+    let place = bad
+        .into_iter()
+        .chain(good)
+        .position(|reason| *reason == announcement.reason);
+    let (moment, place) = (told_until.as_second(), place.unwrap_or_default());
     Event {
-        name: format!("{}.{suffix}", resource.name_any()),
+        name: format!("{}.{moment:08x}{place:02x}.{suffix}", resource.name_any()),
         type_: if warning {
             EventType::Warning
         } else {

@@ -14,6 +14,7 @@ mod common;
 mod crash;
 mod examples;
 mod faults;
+mod golden;
 mod harness;
 mod reach;
 mod refusals;
