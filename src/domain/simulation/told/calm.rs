@@ -9,6 +9,23 @@ const NEXT: [&str; 3] = [
     "shop-6c5f9d7b84-ddddd",
 ];
 
+/// Gives up all locks of a pod, and says which.
+fn release_all(world: &mut World, pod: &str) -> Vec<String> {
+    let all = world.names().into_iter();
+    let its: Vec<_> = all.filter(|name| world.is_held_by(name, pod)).collect();
+    for name in &its {
+        world.release(name);
+    }
+    its
+}
+
+#[test]
+fn healthy() {
+    let world = usual();
+    assert_calm(&world);
+    tell(&world, "healthy");
+}
+
 #[test]
 fn rolling_update() {
     let mut world = usual();
@@ -40,5 +57,148 @@ fn rolling_update() {
     world.advance(secs(15 * 60));
     assert_calm(&world);
     tell(&world, "rolling_update");
+    world.at_rest();
+}
+
+#[test]
+fn scale_down_of_a_holder() {
+    let mut world = usual();
+    world.wanted = 2;
+    world.pod(A).terminating = true;
+    let its = release_all(&mut world, A);
+    world.advance(secs(3));
+    world.delete(A);
+    for (name, pod) in its.iter().zip([B, C]) {
+        world.take(name, pod);
+    }
+    world.advance(secs(15 * 60));
+    assert_calm(&world);
+    tell(&world, "scale_down_of_a_holder");
+    world.at_rest();
+}
+
+#[test]
+fn all_locks_on_a_terminating_pod() {
+    let mut world = usual();
+    for name in world.names() {
+        world.take(&name, A);
+    }
+    world.wanted = 2;
+    world.pod(A).terminating = true;
+    // It ends its work first, and has been given the time for it.
+    world.advance(secs(5 * 60));
+    assert_calm(&world);
+    tell(&world, "all_locks_on_a_terminating_pod");
+    world.at_rest();
+    release_all(&mut world, A);
+    world.delete(A);
+    for (name, pod) in world.names().iter().zip([B, C, B, C]) {
+        world.take(name, pod);
+    }
+    world.advance(secs(15 * 60));
+    assert_calm(&world);
+    world.at_rest();
+}
+
+#[test]
+fn sidecar_restarts() {
+    let mut world = usual();
+    for pod in &mut world.pods {
+        pod.init_containers = vec![ContainerView {
+            name: "proxy".into(),
+            running: true,
+            ..ContainerView::default()
+        }];
+    }
+    world.advance(secs(10));
+    for restart in 1..=5 {
+        let sidecar = &mut world.pod(A).init_containers[0];
+        sidecar.restarts = restart;
+        sidecar.last_end = Some(ContainerEnd {
+            reason: "Error".into(),
+            exit_code: 1,
+        });
+        world.advance(secs(60));
+    }
+    assert_calm(&world);
+    tell(&world, "sidecar_restarts");
+    world.at_rest();
+}
+
+#[test]
+fn blue_green() {
+    let mut world = World::healthy(&shop(&[collections(&json!({ "foreignHolders": "Expected" }))]));
+    for name in ["users", "orders"] {
+        world.release(name);
+        world.take(name, "shop-green-5f6d8c9b7-kkkkk");
+    }
+    world.advance(secs(15 * 60));
+    assert_calm(&world);
+    tell(&world, "blue_green");
+    world.at_rest();
+}
+
+#[test]
+fn scaled_to_zero() {
+    let mut world = usual();
+    world.wanted = 0;
+    for pod in [A, B, C] {
+        world.pod(pod).terminating = true;
+        release_all(&mut world, pod);
+    }
+    world.advance(secs(5));
+    world.pods.clear();
+    world.advance(secs(8 * 60));
+    assert_calm(&world);
+    assert_eq!(world.held(), "NoReplicasWanted");
+    tell(&world, "scaled_to_zero");
+    world.at_rest();
+    world.wanted = 3;
+    for pod in NEXT {
+        world.start(pod);
+    }
+    world.advance(secs(3));
+    for (name, pod) in world.names().iter().zip([0, 1, 2, 0]) {
+        world.take(name, NEXT[pod]);
+    }
+    world.advance(secs(15 * 60));
+    assert_calm(&world);
+    world.at_rest();
+}
+
+#[test]
+fn a_job_outlasts_its_ttl() {
+    let mut world = World::new(&shop(&[json!({
+        "name": "nightly",
+        "hold": "Intermittent",
+        "dialect": "ShedLock",
+        "keyPrefix": "rigatoni:lock:",
+        "names": ["report"],
+        "ttl": "1m",
+    })]));
+    world.advance(secs(60));
+    let by = |pod| format!("ADDED:2027-01-15T08:01:00.123Z@{pod}");
+    // It works for four minutes; nobody renews the lock meanwhile.
+    world.put(&World::key("report"), by(A), Some(secs(60)), false);
+    world.advance(secs(4 * 60));
+    world.put(&World::key("report"), by(B), Some(secs(60)), false);
+    world.advance(secs(4 * 60));
+    assert_calm(&world);
+    tell(&world, "a_job_outlasts_its_ttl");
+    world.at_rest();
+}
+
+#[test]
+fn owners_that_cannot_be_told() {
+    let mut world = World::new(&shop(&[collections(&json!({
+        "dialect": "Redlock", "keyPrefix": "rigatoni:lock:", "ttl": "30s", "renewInterval": "10s",
+    }))]));
+    for name in world.names() {
+        world.put(&World::key(&name), SECRET.into(), Some(secs(30)), true);
+    }
+    world.advance(secs(15 * 60));
+    assert_eq!(world.held(), "HeldUnattributed");
+    assert_calm(&world);
+    tell(&world, "owners_that_cannot_be_told");
     world.at_rest();
 }
