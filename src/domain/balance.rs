@@ -212,8 +212,8 @@ fn numbers(held: &BTreeMap<&str, i64>, settings: &Balance) -> BalanceStatus {
 fn remedy(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Rigatoni => {
-            "Rigatoni takes every lock that is free and gives none away: only a restart of the holder moves locks, and \
-             only a limit on locks per instance in the application keeps them apart."
+            "Rigatoni takes every lock that is free and gives none away: only a restart of the holder moves any. Next: \
+             limit the locks that one instance takes, in the application, then delete the holder's pod."
         }
         Dialect::Redlock
         | Dialect::Bull
@@ -226,8 +226,8 @@ fn remedy(dialect: Dialect) -> &'static str {
         | Dialect::RedBeat
         | Dialect::Laravel
         | Dialect::Custom => {
-            "A restart of the holder lets the others take its locks; to keep them apart, limit the locks that one \
-             instance takes."
+            "Next: delete the holder's pod, so that the others can take its locks; to keep them apart, limit the locks \
+             that one instance takes."
         }
     }
 }

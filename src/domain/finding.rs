@@ -10,6 +10,9 @@ use crate::api::conditions::{EventReason, Reason};
 /// Longest message of a condition or an event, bytes.
 pub const MESSAGE_LIMIT: usize = 1000;
 
+/// How a holder ended that was deleted on purpose, or with its node.
+pub const DELETED: &str = "the pod was deleted without a release";
+
 /// Something that is wrong with one lock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -133,114 +136,88 @@ impl Finding {
     /// What is wrong: set, lock, pod, since when, why.
     #[must_use]
     pub fn message(&self) -> String {
-        let lock = format!("{} (set {})", self.lock, self.set);
-        match &self.problem {
-            Problem::Lost(loss) => {
-                let from = loss.from.as_deref().unwrap_or("an unknown holder");
-                let mut text = format!("{lock} was lost by {from} at {}", time(loss.when));
-                if !loss.cause.is_empty() {
-                    let _ = write!(text, ": {}", loss.cause);
-                }
-                if !loss.detail.is_empty() {
-                    let _ = write!(text, " ({})", loss.detail);
-                }
-                text
+        sentence(self, &[self])
+    }
+
+    /// Whether the same can be said of both locks, in one sentence.
+    fn goes_with(&self, other: &Self) -> bool {
+        let same = match (&self.problem, &other.problem) {
+            // What the store did it did to all pods.
+            (Problem::Lost(one), Problem::Lost(two)) => {
+                let of_store = Cause::of_store(&one.cause).is_some();
+                (of_store || one.from == two.from) && (&one.cause, &one.detail) == (&two.cause, &two.detail)
             }
-            Problem::Unheld { history, since } => {
-                let since = since.map_or_else(String::new, |since| format!(" since {}", time(since)));
-                match history {
-                    Unheld::NeverSeen { place } => {
-                        format!("nobody was seen to hold {lock} since the pods are ready; read at {place}")
-                    }
-                    Unheld::GivenUp { by } => {
-                        format!(
-                            "nobody holds {lock}{since}: given up by {} and not taken again",
-                            named(by.as_ref())
-                        )
-                    }
-                    Unheld::RanOut { by } => {
-                        format!(
-                            "nobody holds {lock}{since}: it ran out for {} and was not taken again",
-                            named(by.as_ref())
-                        )
-                    }
-                    Unheld::Unexplained => {
-                        format!("nobody holds {lock}{since}; how its last hold ended was not seen")
-                    }
-                    Unheld::Untold => format!("nobody holds {lock}{since}"),
-                }
+            (
+                Problem::Unheld { history: one, since },
+                Problem::Unheld {
+                    history: two,
+                    since: other,
+                },
+            ) => {
+                let never = |history| matches!(history, &Unheld::NeverSeen { .. });
+                since == other && (one == two || (never(one) && never(two)))
             }
-            Problem::Malformed {
-                key,
-                wrong_type: true,
-            } => {
-                format!("the key {key} of {lock} has a type in which this dialect keeps no locks")
+            (Problem::Malformed { wrong_type: one, .. }, Problem::Malformed { wrong_type: two, .. }) => {
+                one == two
             }
-            Problem::Malformed {
-                key,
-                wrong_type: false,
-            } => {
-                format!("the value at {key} of {lock} does not have the form that the dialect writes")
-            }
-            Problem::NoExpiry {
-                pod,
-                key,
-                orphaned: true,
-            } => {
-                format!(
-                    "{lock} still belongs to {}, which is gone, and has no expiry at {key}: nobody can take it",
-                    named(pod.as_ref())
-                )
-            }
-            Problem::NoExpiry {
-                pod,
-                key,
-                orphaned: false,
-            } => {
-                format!(
-                    "{lock}, held by {}, has no expiry at {key}: it stays if its holder dies",
-                    named(pod.as_ref())
-                )
-            }
-            Problem::Foreign { ghost: Some(pod) } => {
-                format!(
-                    "{lock} is renewed under the name of {pod}, a pod that no longer exists: its process runs on"
-                )
-            }
-            Problem::Foreign { ghost: None } => {
-                format!("{lock} is held by an unknown holder, no pod of this workload")
-            }
-            Problem::Orphaned {
-                pod,
-                restarted,
-                frees_at,
-            } => {
-                let why = if *restarted {
-                    "whose container restarted since"
-                } else {
-                    "which is gone"
-                };
-                let frees = frees_at.map_or_else(
-                    || "it has no expiry and stays".to_owned(),
-                    |frees_at| format!("it frees at {}", time(frees_at)),
-                );
-                format!("{lock} still belongs to {pod}, {why}; {frees}")
-            }
-        }
+            (
+                Problem::NoExpiry { pod, orphaned, .. },
+                Problem::NoExpiry {
+                    pod: other,
+                    orphaned: too,
+                    ..
+                },
+            ) => (pod, orphaned) == (other, too),
+            (
+                Problem::Orphaned { pod, restarted, .. },
+                Problem::Orphaned {
+                    pod: other,
+                    restarted: too,
+                    ..
+                },
+            ) => (pod, restarted) == (other, too),
+            (one, two) => one == two,
+        };
+        same && self.set == other.set
     }
 
     /// What to do about it.
     #[must_use]
     pub fn next_step(&self) -> &'static str {
         match &self.problem {
-            Problem::Lost(loss) if Cause::of_store(&loss.cause).is_some() => {
-                "Next: see what happened to Redis (its log, INFO, StoreSafe's message); the pods that held the locks may \
-                 work on beside the new holders: restart those that don't notice."
-            }
-            Problem::Lost(_) => {
-                "Next: see why the pod stopped renewing (kubectl describe pod, kubectl logs --previous); if nobody takes \
-                 the lock within its retry interval, restart a pod that should."
-            }
+            Problem::Lost(loss) => match Cause::of_store(&loss.cause) {
+                Some(Cause::StoreFailover) => {
+                    "Next: see why Redis failed over or lost its data (its log; a server without persistence restarts \
+                     empty). The pods that held the locks may work on beside the new holders: restart those that don't \
+                     notice."
+                }
+                Some(Cause::Flushed) => {
+                    "Next: find out who flushes this Redis (FLUSHDB, FLUSHALL), and take away that right. The pods that \
+                     held the locks may work on beside the new holders: restart those that don't notice."
+                }
+                Some(Cause::ClockJump) => {
+                    "Next: see to the clock of the Redis server (NTP, a resumed virtual machine). The pods that held the \
+                     locks may work on beside the new holders: restart those that don't notice."
+                }
+                Some(Cause::Evicted) => {
+                    "Next: set maxmemory-policy to noeviction, or give the locks a Redis of their own. The pods that held \
+                     the locks may work on beside the new holders: restart those that don't notice."
+                }
+                Some(Cause::Unexplained | Cause::HolderGone | Cause::Expired | Cause::Released) | None => {
+                    if loss.cause == Cause::Expired.as_str() {
+                        "Next: see why the pod stopped renewing (kubectl logs): cut off from Redis, starved or hung. If it \
+                         works on without the lock, delete the pod; if nobody takes the lock within its retry interval, \
+                         restart a pod that should."
+                    } else if loss.detail.starts_with(DELETED) {
+                        "Next: if nobody takes the lock within its retry interval, restart a pod that should. So that no \
+                         rollout, scale-down or drain loses locks, let the application release them on SIGTERM, within \
+                         terminationGracePeriodSeconds."
+                    } else {
+                        "Next: see why the holder ended (kubectl describe pod, kubectl logs --previous); if nobody takes the \
+                         lock within its retry interval, restart a pod that should."
+                    }
+                }
+            },
             Problem::Unheld {
                 history: Unheld::NeverSeen { .. },
                 ..
@@ -256,20 +233,23 @@ impl Finding {
                 "Next: compare dialect, holder pattern and key prefix with what the application writes."
             }
             Problem::NoExpiry { orphaned: true, .. } => {
-                "Next: make sure that the former holder's process does not run any more, delete the key by hand, and \
-                 make the application set a TTL."
+                "Next: make sure that the former holder's process does not run any more, delete the key by hand \
+                 (redis-cli DEL), and make the application set a TTL."
             }
             Problem::NoExpiry { .. } => {
                 "Next: make the application set a TTL; a holder that dies now blocks the others for ever."
             }
             Problem::Foreign { ghost: Some(_) } => {
-                "Next: find the process on the node of the deleted pod and end it; two may work at once."
+                "Next: end that process, on the node where the pod ran (the node was lost, or the pod deleted with --force); \
+                 until then two may do the same work."
             }
             Problem::Foreign { ghost: None } => {
                 "Next: look for another workload or process on the same Redis and prefix; if sharing is meant, set \
                  foreignHolders: Expected."
             }
-            Problem::Orphaned { .. } => "Next: nothing, if another pod takes it when it frees.",
+            Problem::Orphaned { .. } => {
+                "Next: nothing, as long as another pod takes over once the lock is free."
+            }
         }
     }
 }
@@ -280,25 +260,175 @@ pub fn summarize(findings: &[&Finding]) -> String {
     let Some(first) = findings.first() else {
         return String::new();
     };
-    let same: Vec<_> = findings
-        .iter()
+    let same = findings.iter().copied();
+    let same: Vec<_> = same
         .filter(|finding| finding.reason() == first.reason())
         .collect();
-    let mut text = same
-        .iter()
-        .take(3)
-        .map(|finding| finding.message())
-        .collect::<Vec<_>>()
-        .join("; ");
+    with_next_step(&sentences(&same), first.next_step())
+}
+
+/// All that is wrong, locks of which the same can be said together: the first three sentences, and how many more locks.
+#[must_use]
+pub fn sentences(findings: &[&Finding]) -> String {
+    const MOST: usize = 3;
+    let mut groups: Vec<Vec<&Finding>> = vec![];
+    for finding in findings {
+        let group = groups
+            .iter_mut()
+            .find(|group| group.first().is_some_and(|first| first.goes_with(finding)));
+        match group {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    let said = groups.iter().take(MOST);
+    let said = said.filter_map(|group| Some(sentence(group.first()?, group)));
+    let mut text = said.collect::<Vec<_>>().join("; ");
     // A sentence begins with a capital letter, the name of a lock as it is written.
     if text.starts_with("nobody ") || text.starts_with("the ") {
         text[..1].make_ascii_uppercase();
     }
-    if same.len() > 3 {
-        let _ = write!(text, "; and {} more", same.len() - 3);
+    let more: usize = groups.iter().skip(MOST).map(Vec::len).sum();
+    if more > 0 {
+        let _ = write!(text, "; and {more} more");
     }
     text.push('.');
-    with_next_step(&text, first.next_step())
+    text
+}
+
+/// What is wrong with all of `group`, of which `first` is one.
+fn sentence(first: &Finding, group: &[&Finding]) -> String {
+    let names: Vec<_> = group.iter().map(|finding| finding.lock.as_str()).collect();
+    let lock = format!("{} (set {})", listed(&names), first.set);
+    let many = group.len() > 1;
+    let one_or_many = |one: &'static str, many_: &'static str| if many { many_ } else { one };
+    let (is, has, them) = (
+        one_or_many("is", "are"),
+        one_or_many("has", "have"),
+        one_or_many("it", "them"),
+    );
+    match &first.problem {
+        Problem::Lost(loss) => lost(&lock, loss, group),
+        Problem::Unheld { history, since } => {
+            let since = since.map_or_else(String::new, |since| format!(" since {}", time(since)));
+            match history {
+                Unheld::NeverSeen { place } => {
+                    let place = if many {
+                        place.replacen(", key ", ", keys such as ", 1)
+                    } else {
+                        place.clone()
+                    };
+                    format!("nobody was seen to hold {lock} since the pods are ready; read at {place}")
+                }
+                Unheld::GivenUp { by } => format!(
+                    "nobody holds {lock}{since}: given up by {} and not taken again",
+                    named(by.as_ref())
+                ),
+                Unheld::RanOut { by } => format!(
+                    "nobody holds {lock}{since}: {} ran out for {} and {} not taken again",
+                    one_or_many("it", "they"),
+                    named(by.as_ref()),
+                    one_or_many("was", "were"),
+                ),
+                Unheld::Unexplained => {
+                    format!("nobody holds {lock}{since}; how the last hold ended was not seen")
+                }
+                Unheld::Untold => format!("nobody holds {lock}{since}"),
+            }
+        }
+        Problem::Malformed { key, wrong_type } => {
+            let keys = one_or_many("the key", "keys such as");
+            let what = if *wrong_type {
+                "a type in which this dialect keeps no locks"
+            } else {
+                "a value that does not have the form that the dialect writes"
+            };
+            format!("{lock} {has} {what}, at {keys} {key}")
+        }
+        Problem::NoExpiry { pod, key, orphaned } => {
+            let keys = one_or_many("the key", "keys such as");
+            let pod = named(pod.as_ref());
+            if *orphaned {
+                let belongs = one_or_many("belongs", "belong");
+                format!(
+                    "{lock} still {belongs} to {pod}, which is gone, and {has} no expiry, at {keys} {key}: nobody else can \
+                     take {them}"
+                )
+            } else {
+                let stays = one_or_many("it stays if its", "they stay if their");
+                format!("{lock}, held by {pod}, {has} no expiry, at {keys} {key}: {stays} holder dies")
+            }
+        }
+        Problem::Foreign { ghost: Some(pod) } => {
+            format!(
+                "{lock} {is} renewed under the name of {pod}, a pod that no longer exists: its process runs on"
+            )
+        }
+        Problem::Foreign { ghost: None } => {
+            format!("{lock} {is} held by an unknown holder, no pod of this workload")
+        }
+        Problem::Orphaned { pod, restarted, .. } => {
+            let why = if *restarted {
+                "whose container restarted since"
+            } else {
+                "which is gone"
+            };
+            let belongs = one_or_many("belongs", "belong");
+            let frees = group.iter().map(|finding| {
+                let Problem::Orphaned { frees_at, .. } = finding.problem else {
+                    return None;
+                };
+                frees_at
+            });
+            let frees = match frees.collect::<Option<Vec<_>>>().map(|all| all.into_iter().max()) {
+                Some(Some(last)) if many => format!("all are free by {}", time(last)),
+                Some(Some(last)) => format!("it frees at {}", time(last)),
+                Some(None) | None => {
+                    format!("without an expiry {} not free", one_or_many("it does", "they do"))
+                }
+            };
+            format!("{lock} still {belongs} to {pod}, {why}; {frees}")
+        }
+    }
+}
+
+/// Whose the locks were, when they went, and why.
+fn lost(lock: &str, loss: &Loss, group: &[&Finding]) -> String {
+    let losses: Vec<&Loss> = group
+        .iter()
+        .filter_map(|finding| {
+            let Problem::Lost(loss) = &finding.problem else {
+                return None;
+            };
+            Some(loss)
+        })
+        .collect();
+    let mut pods: Vec<&str> = vec![];
+    for loss in &losses {
+        let from = loss.from.as_deref().unwrap_or("an unknown holder");
+        if !pods.contains(&from) {
+            pods.push(from);
+        }
+    }
+    let times = || losses.iter().map(|loss| loss.when);
+    let (begin, end) = (
+        times().min().unwrap_or(loss.when),
+        times().max().unwrap_or(loss.when),
+    );
+    let when = if time(begin) == time(end) {
+        format!("at {}", time(begin))
+    } else {
+        format!("between {} and {}", time(begin), time(end))
+    };
+    let were = if group.len() > 1 { "were" } else { "was" };
+    let mut text = format!("{lock} {were} lost by {} {when}", listed(&pods));
+    if !loss.cause.is_empty() {
+        let _ = write!(text, ": {}", loss.cause);
+    }
+    if !loss.detail.is_empty() {
+        let _ = write!(text, " ({})", loss.detail);
+    }
+    text
 }
 
 /// `text` and what to do about it, of which nothing is cut: the text gives way.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Now,
-    finding::{Finding, Problem, bounded, time, with_next_step},
+    finding::{Finding, Problem, bounded, sentences, time, with_next_step},
     judgement::{Ended, Judged, Recheck},
     memory::{Announcement, Cause, Incident, LockId, Loss, Memory},
 };
@@ -197,17 +197,8 @@ fn announce_loss(memory: &mut Memory, losses: &[(LockId, Loss)], note: &str) {
 }
 
 fn list(losses: &[(LockId, Loss)]) -> String {
-    let mut note = losses
-        .iter()
-        .take(3)
-        .map(|(id, loss)| finding(id, loss).message())
-        .collect::<Vec<_>>()
-        .join("; ");
-    if losses.len() > 3 {
-        let _ = write!(note, "; and {} more", losses.len() - 3);
-    }
-    note.push('.');
-    note
+    let findings: Vec<_> = losses.iter().map(|(id, loss)| finding(id, loss)).collect();
+    sentences(&findings.iter().collect::<Vec<_>>())
 }
 
 fn finding(id: &LockId, loss: &Loss) -> Finding {

@@ -100,7 +100,7 @@ impl Operator {
 
     fn observe(&self, keys: &[Arc<Probe>], now: Mono) -> StoreView {
         StoreView {
-            place: "redis:6379, database 0".into(),
+            place: "redis:6379 (database 0)".into(),
             port: Some(6379),
             identity: 1,
             seen: Ok(Observation {

@@ -310,7 +310,8 @@ fn outages(memory: &mut Memory, previous: &CoordinatedWorkloadStatus, conditions
         }
         Some((status, _)) if status == "True" => {
             if let Some(entry) = open.and_then(|index| memory.recent.get_mut(index)) {
-                let lasted = now.wall.duration_since(entry.when.0);
+                // It began at a whole second, too.
+                let lasted = whole_seconds(now.wall).duration_since(entry.when.0);
                 entry.gap = Some(spec::Duration::from(lasted.unsigned_abs()).0);
             }
         }

@@ -421,7 +421,10 @@ pub(super) fn place(store: &Store, targets: &[Target]) -> String {
     let database = targets
         .first()
         .map_or(store.database, |target| i64::from(target.database));
-    format!("{address}, database {database}")
+    match address.strip_suffix(')') {
+        Some(with_list) => format!("{with_list}; database {database})"),
+        None => format!("{address} (database {database})"),
+    }
 }
 
 #[cfg(test)]
@@ -491,16 +494,16 @@ mod tests {
         for (address, expected) in [
             (
                 StoreAddress::Url(host("fd00::1", 6379)),
-                "[fd00::1]:6379, database 2",
+                "[fd00::1]:6379 (database 2)",
             ),
             (
                 StoreAddress::Sentinel(sentinel),
-                "master main of 2 Sentinels (a:1, [fd00::1]:2), database 2",
+                "master main of 2 Sentinels (a:1, [fd00::1]:2; database 2)",
             ),
             (StoreAddress::Cluster(hosts()), "the cluster of a:1, [fd00::1]:2"),
             (
                 StoreAddress::Quorum(hosts()),
-                "the quorum of 2 servers (a:1, [fd00::1]:2), database 2",
+                "the quorum of 2 servers (a:1, [fd00::1]:2; database 2)",
             ),
         ] {
             assert_eq!(place(&store(address), &[]), expected);

@@ -53,7 +53,7 @@ pub(crate) async fn every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict
         })
         .await;
     let message = unheld.message("LocksHeld");
-    let place_read = format!("127.0.0.1:{}, database 0, key {}", redis.port(), key("nobody"));
+    let place_read = format!("127.0.0.1:{} (database 0), key {}", redis.port(), key("nobody"));
     assert!(
         message.contains("Nobody was seen to hold nobody") && message.contains(&place_read),
         "{message}"

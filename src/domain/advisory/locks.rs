@@ -12,7 +12,7 @@ use crate::{
     domain::{
         locks::{
             KeySnapshot, KeyState, Link, Mono, Observation,
-            dialect::{self, Defaults},
+            dialect::{self, Defaults, Named},
         },
         workload::LockSet,
     },
@@ -60,7 +60,7 @@ pub(super) fn grace_shorter_than_hold(spec: &CoordinatedWorkloadSpec) -> Option<
         }
         let timings = timings(set);
         let ttl = timings.ttl.filter(|_| timings.renew_interval.is_none())?;
-        Some((ttl, "ttl, which is not renewed,"))
+        Some((ttl, "ttl, which nobody renews,"))
     };
     let sets: Vec<_> = spec
         .locks
@@ -167,7 +167,7 @@ pub(super) fn ttl_differs(advised: &Advised<'_>) -> Option<Advice> {
         Advice::new(
             format!(
                 "the locks' own expiry is not the ttl of {}: when a dead holder's lock frees, and when work is overdue, is \
-                 judged by a wrong measure.",
+                 misjudged.",
                 differing.join(", ")
             ),
             "Set spec.locks[].ttl to what the application uses.",
@@ -188,7 +188,10 @@ fn seen_ttls<'a>(advised: &Advised<'a>) -> BTreeMap<&'a str, Seen> {
     let mut keys = keys.iter();
     for set in &advised.workload.locks {
         // The keys were asked for in this order.
-        let keys: Vec<_> = keys.by_ref().take(set.locks.len()).collect();
+        let of_set = keys.by_ref().take(set.locks.len());
+        // What another program keeps under that key says nothing of locks.
+        let is_no_lock = |key: &&KeySnapshot| matches!(&key.state, KeyState::Held(hold) if matches!(set.scheme.named(hold), Named::Unfit));
+        let keys: Vec<_> = of_set.filter(|key| !is_no_lock(key)).collect();
         if let Some(ttl) = set.ttl {
             by_set.insert(set.name.as_str(), judged(ttl, &keys, *since));
         }

@@ -2,6 +2,7 @@
 
 use super::lock::{LockView, Owner};
 use crate::domain::{
+    finding::DELETED,
     incident,
     judgement::Ended,
     locks::{End, Hold, KeySnapshot, KeyState, Mono},
@@ -108,7 +109,7 @@ impl LockView<'_> {
         if end.evidence.failover && before(end.noticed) {
             return of_store(
                 Cause::StoreFailover,
-                "another Redis server answers, or the same one with another history, and there it did not exist",
+                "another Redis server answers now, or the same one without all of its data, and has no such lock",
             );
         }
         if end.evidence.flushed && early {
@@ -131,7 +132,7 @@ impl LockView<'_> {
             return (Cause::Released, name, String::new());
         };
         let Some(pod) = pod else {
-            let detail = if ours { "its pod is gone" } else { "" };
+            let detail = if ours { "the pod is gone" } else { "" };
             let cause = if ours { Cause::HolderGone } else { Cause::Expired };
             return (cause, name, detail.to_owned());
         };
@@ -148,7 +149,7 @@ impl LockView<'_> {
         }
         let runs = pod.not_live_since(self.container()).is_none();
         let detail = if runs {
-            "its container still runs and may work on beside the new owner"
+            "by what Kubernetes shows, its container still runs and may work on without the lock"
         } else {
             ""
         };
@@ -172,11 +173,11 @@ fn how_it_ended(pod: &PodMemory, container: Option<&str>, renewed: Mono) -> Stri
         .filter(|container| !container.running || restarted.is_some_and(|at| at > renewed))
         .and_then(|container| container.last_end.as_ref());
     match (&pod.view.reason, pod.deleted, end) {
-        (Some(reason), ..) => format!("its pod ended: {reason}"),
+        (Some(reason), ..) => format!("the pod ended: {reason}"),
         (None, true, Some(end)) => {
-            format!("its pod was deleted without releasing it (its container ended: {end})")
+            format!("{DELETED}; its container ended: {end}")
         }
-        (None, true, None) => "its pod was deleted without releasing it".to_owned(),
+        (None, true, None) => DELETED.to_owned(),
         (None, false, Some(end)) => format!("its container ended: {end}"),
         (None, false, None) => "its container ended".to_owned(),
     }

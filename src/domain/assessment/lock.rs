@@ -140,7 +140,9 @@ impl LockView<'_> {
         else {
             return;
         };
-        if self.set.ttl.is_none() {
+        // What another program keeps under that key says nothing of locks.
+        let is_lock = |hold| !matches!(self.set.scheme.named(hold), Named::Unfit);
+        if self.set.ttl.is_none() && matches!(&snapshot.state, KeyState::Held(hold) if is_lock(hold)) {
             // What is left of it is always a little less than what it was.
             let ttl = Duration::from_secs(ttl.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
             let known = self.memory.ttls.entry(self.id.0.clone()).or_default();

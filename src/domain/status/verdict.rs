@@ -16,10 +16,11 @@ use crate::{
         Observed,
         assessment::Assessment,
         finding::{Finding, bounded, listed, summarize, time},
-        judgement::{SetBalance, Sight},
+        judgement::Sight,
         locks::{Mode, Trouble},
         memory::Memory,
         rollout::DeploymentView,
+        workload::Workload,
     },
 };
 
@@ -140,7 +141,7 @@ pub(super) fn locks(
     said.say(ConditionType::LocksHeld, held);
     if workload.locks.iter().any(|set| set.balance.is_some()) {
         let balanced = match &assessment.sight {
-            Sight::Clear { hidden: None, .. } => balanced(&assessment.balance, previous),
+            Sight::Clear { hidden: None, .. } => balanced(workload, assessment, previous),
             Sight::Pending => again(previous, ConditionType::LocksBalanced).unwrap_or_else(not_observed),
             Sight::Clear { hidden: Some(_), .. } | Sight::Blind { .. } => not_observed(),
         };
@@ -258,6 +259,20 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
             format!("Nothing is wrong; {names} has no holder at the moment, for less than its grace.");
         return Verdict::new(Truth::True, Reason::AllHeld, message);
     }
+    let continuous = || assessment.locks.iter().filter(|lock| lock.continuous);
+    if continuous().next().is_none() {
+        let message = "Nothing is wrong with the locks; none of them must be held at all times.";
+        return Verdict::new(Truth::True, Reason::AllHeld, message);
+    }
+    let of_others = continuous()
+        .filter(|lock| lock.state == LockState::Foreign)
+        .count();
+    if of_others > 0 {
+        let message = format!(
+            "Every Continuous lock is in good hands, {of_others} of them in those of others, as foreignHolders expects."
+        );
+        return Verdict::new(Truth::True, Reason::AllHeld, message);
+    }
     if assessment
         .locks
         .iter()
@@ -273,7 +288,7 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
     )
 }
 
-fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdict {
+fn balanced(workload: &Workload, assessment: &Assessment, previous: &CoordinatedWorkloadStatus) -> Verdict {
     let order = [
         Reason::Concentrated,
         Reason::SingleReplica,
@@ -282,7 +297,8 @@ fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdic
         Reason::Settling,
         Reason::Balanced,
     ];
-    let worst = sets
+    let worst = assessment
+        .balance
         .iter()
         .min_by_key(|set| order.iter().position(|reason| *reason == set.reason));
     let Some(set) = worst else {
@@ -306,7 +322,7 @@ fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdic
                 Truth::False,
                 set.reason,
                 format!(
-                    "{holder} holds {} of {} locks of set {}; a fair share on {} pods is {}{}; {} of them have none. {}",
+                    "{holder} holds {} of the {} locks of set {}; a fair share on {} pods is {}{}{}. {}",
                     numbers.max,
                     numbers.locks,
                     set.set,
@@ -314,11 +330,15 @@ fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdic
                     numbers.ideal,
                     // One pod with everything is too much, whatever the limit.
                     if numbers.max > numbers.limit {
-                        format!(", {} are still fine", numbers.limit)
+                        format!(", up to {} are tolerated", numbers.limit)
                     } else {
                         String::new()
                     },
-                    numbers.idle,
+                    match numbers.idle {
+                        0 => String::new(),
+                        1 => ", and 1 pod has none".to_owned(),
+                        idle => format!(", and {idle} pods have none"),
+                    },
                     set.remedy
                 ),
             )
@@ -345,7 +365,31 @@ fn balanced(sets: &[SetBalance], previous: &CoordinatedWorkloadStatus) -> Verdic
                 set.set
             ),
         ),
-        _ => Verdict::new(Truth::True, set.reason, "No pod holds more than its share."),
+        _ => {
+            let message = format!(
+                "No pod holds more than its share{}.",
+                not_counted(workload, assessment)
+            );
+            Verdict::new(Truth::True, set.reason, message)
+        }
+    }
+}
+
+/// Locks of pods of which no share is expected, in the balanced sets: SPREAD shows them, the balance doesn't.
+fn not_counted(workload: &Workload, assessment: &Assessment) -> String {
+    let is_balanced = |index: usize| workload.locks.get(index).is_some_and(|set| set.balance.is_some());
+    let held = assessment
+        .locks
+        .iter()
+        .filter(|lock| lock.state == LockState::Held);
+    let held = held.filter(|lock| is_balanced(lock.set)).count();
+    let counted: i32 = assessment.balance.iter().map(|set| set.numbers.locks).sum();
+    match held.saturating_sub(usize::try_from(counted).unwrap_or_default()) {
+        0 => String::new(),
+        1 => "; 1 more lock is held by a pod that is terminating, or not Ready for long enough, and not counted".to_owned(),
+        more => format!(
+            "; {more} more locks are held by pods that are terminating, or not Ready for long enough, and not counted"
+        ),
     }
 }
 
@@ -360,8 +404,8 @@ fn unreachable(trouble: Trouble, since: Timestamp, place: &str) -> Verdict {
         Truth::False,
         reason,
         format!(
-            "No usable answer from Redis at {place} since {}: {why}. An application that fails open now works in every \
-             pod. Next: {next}.",
+            "No usable answer from Redis at {place} since {}: {why}. An application that goes on without its locks while \
+             Redis is away (fails open) now does so in every pod. Next: {next}.",
             time(since)
         ),
     )

@@ -24,7 +24,7 @@ fn work_must_fit_into_the_grace_period() {
     assert_says(
         &message,
         &[
-            "ttl, which is not renewed, of set cron is 10m",
+            "ttl, which nobody renews, of set cron is 10m",
             "is 30 (the default)",
         ],
     );
@@ -143,8 +143,10 @@ const fn secs(secs: u64) -> std::time::Duration {
 /// A lock with so much left at most, and whether the whole of it was in sight.
 fn held(largest: Option<u64>, whole: bool) -> KeyState {
     KeyState::Held(Hold {
-        value: HolderValue(b"x".as_slice().into()),
-        text: Text::One(HolderValue(b"x".as_slice().into())),
+        value: HolderValue(b"web-0-5ec2e7ab-aaaa-4bbb-8ccc-0123456789ab".as_slice().into()),
+        text: Text::One(HolderValue(
+            b"web-0-5ec2e7ab-aaaa-4bbb-8ccc-0123456789ab".as_slice().into(),
+        )),
         beside: None,
         first_seen: Mono(secs(100)),
         seen_taken: whole,

@@ -35,7 +35,7 @@ fn a_lock_that_nobody_takes_is_unheld_after_its_grace() {
     assert!(
         world
             .message(LocksHeld)
-            .contains("redis:6379, database 0, key rigatoni:lock:x")
+            .contains("redis:6379 (database 0), key rigatoni:lock:x")
     );
     assert_eq!(world.said(), [E::LocksUnheld]);
     world.at_rest();

@@ -390,7 +390,7 @@ impl Scene {
             keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
         };
         Some(StoreView {
-            place: "redis:6379, database 0".into(),
+            place: "redis:6379 (database 0)".into(),
             port: Some(6379),
             identity: 1,
             seen: self.link.as_ref().map(observation).map_err(|trouble| *trouble),

@@ -26,7 +26,7 @@ fn clustered() -> CoordinatedWorkloadSpec {
 
 fn store(health: Option<Health>) -> StoreView {
     StoreView {
-        place: "redis:6379, database 0".into(),
+        place: "redis:6379 (database 0)".into(),
         port: Some(6379),
         identity: 1,
         seen: Ok(Observation {
@@ -169,14 +169,14 @@ fn a_message_names_what_since_when_why_and_what_next() {
     let before = Some(("False", Reason::ClockJump, "x"));
     assert_eq!(
         judged(&plain(), health.clone(), before).message,
-        "Redis at redis:6379, database 0 has a memory limit and the maxmemory-policy volatile-lru; not safe since \
+        "Redis at redis:6379 (database 0) has a memory limit and the maxmemory-policy volatile-lru; not safe since \
          2027-01-15T07:50:00Z. When memory is full it evicts locks that are held, and another pod takes them beside the \
          holder. Next: set maxmemory-policy noeviction, or keep the locks on a server of their own."
     );
     health.evicts = None;
     assert_eq!(
         judged(&plain(), health, before).message,
-        "Redis at redis:6379, database 0 refuses writes, or is about to: memory is full under noeviction; nine tenths of \
+        "Redis at redis:6379 (database 0) refuses writes, or is about to: memory is full under noeviction; nine tenths of \
          maxclients are connected, or a client was turned away; not safe since 2027-01-15T07:50:00Z. Locks can be \
          neither taken nor renewed then, and run out while their holders work. Next: raise maxmemory, or delete what \
          takes it (MEMORY STATS); find who opens so many connections (CLIENT LIST), or raise maxclients."
@@ -187,7 +187,7 @@ fn a_message_names_what_since_when_why_and_what_next() {
     };
     assert_eq!(
         judged(&plain(), hidden, None).message,
-        "Redis at redis:6379, database 0 shows nothing wrong, but keeps to itself: PING (+ping) and TIME (+time). Next: grant the documented least rights."
+        "Redis at redis:6379 (database 0) shows nothing wrong, but keeps to itself: PING (+ping) and TIME (+time). Next: grant the documented least rights."
     );
 }
 
