@@ -14,6 +14,8 @@ pub(crate) struct Request {
     pub(crate) verb: String,
     /// Such as `deployments` or `coordinatedworkloads/status`.
     pub(crate) resource: String,
+    /// `namespace/name` of what it was about.
+    pub(crate) object: String,
     /// The answer's.
     pub(crate) code: u64,
     /// When it came.
@@ -54,6 +56,7 @@ pub(crate) fn requests(user: &str, from: u64) -> Vec<Request> {
             Request {
                 verb: text(&entry["verb"]),
                 resource,
+                object: format!("{}/{}", text(&object["namespace"]), text(&object["name"])),
                 at: text(&entry["requestReceivedTimestamp"])
                     .parse()
                     .unwrap_or_default(),

@@ -87,6 +87,7 @@ impl Workload {
         let written = requests
             .iter()
             .filter(|request| request.resource == "coordinatedworkloads/status" && request.code == 200)
+            .filter(|request| request.object.ends_with("/web"))
             .count();
         let all = self.history.all();
         // The first was the resource without a status.

@@ -23,8 +23,10 @@ use tokio::task::JoinSet;
 pub(crate) use super::common::{PATIENCE, config, eventually};
 
 /// Every request to the apiserver, one line of JSON each.
-pub(crate) static AUDIT_LOG: LazyLock<PathBuf> =
-    LazyLock::new(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("operator-audit.log"));
+pub(crate) static AUDIT_LOG: LazyLock<PathBuf> = LazyLock::new(|| {
+    let program = env!("CARGO_CRATE_NAME");
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{program}-audit.log"))
+});
 
 /// Held for reading while a latency is measured, for writing while one test keeps all cores busy.
 pub(crate) static QUIET: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
