@@ -140,7 +140,14 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
         .map(|deployment| deployment.rollout())
         .unwrap_or_default();
     let assessment = if let Ok(workload) = observed.workload {
-        assess(workload, observed.store, rollout, memory, now)
+        assess(
+            workload,
+            observed.store,
+            &observed.neighbours.pods,
+            rollout,
+            memory,
+            now,
+        )
     } else {
         memory.interrupt(now.mono);
         Assessment::unjudged()

@@ -10,7 +10,7 @@ mod index;
 mod neighbours;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     hash::BuildHasher as _,
     sync::{Arc, Mutex, PoisonError},
@@ -33,7 +33,7 @@ use crate::{
         children::{self, Children, Live, LiveChildren, Outcome},
         locks::Mono,
         memory::Memory,
-        neighbours::Neighbours,
+        neighbours::{Neighbours, strangers},
         status::announce,
         workload::{Workload, parse},
     },
@@ -241,7 +241,10 @@ impl Pass<'_> {
         };
         let neighbours = workload.as_ref().map_or_else(
             |_| Neighbours::default(),
-            |workload| self.context.neighbours.of(&self.key, workload, &live),
+            |workload| Neighbours {
+                pods: self.strangers(workload, store.as_ref()),
+                ..self.context.neighbours.of(&self.key, workload, &live)
+            },
         );
         let observed = Observed {
             resource: &resource,
@@ -380,6 +383,22 @@ impl Pass<'_> {
             identity: self.context.hasher.hash_one(credentials::servers(&targets)),
             seen: Ok(observation),
         })
+    }
+
+    /// Pods of other workloads of the namespace that hold our locks.
+    fn strangers(&self, workload: &Workload, store: Option<&StoreView>) -> BTreeMap<String, String> {
+        let observation = store.and_then(|store| store.seen.as_ref().ok());
+        let mut strangers =
+            observation.map_or_else(BTreeMap::new, |observation| strangers(workload, observation));
+        strangers.retain(|pod, of| {
+            let namespace = self.key.namespace.clone();
+            let key = WorkloadKey {
+                namespace,
+                name: of.clone(),
+            };
+            self.context.pods.has(&key, pod)
+        });
+        strangers
     }
 
     async fn execute(

@@ -6,7 +6,10 @@ mod discovered;
 mod ends;
 mod lock;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use self::lock::LockView;
 use super::{
@@ -69,11 +72,12 @@ impl Assessment {
     }
 }
 
-/// Judges the store and the locks.
+/// Judges the store and the locks. `others`: pods of other workloads that may be named, and these workloads.
 #[must_use]
 pub fn assess(
     workload: &Workload,
     store: Option<&StoreView>,
+    others: &BTreeMap<String, String>,
     rollout: Rollout,
     memory: &mut Memory,
     now: Now,
@@ -110,6 +114,7 @@ pub fn assess(
                 set,
                 lock,
                 mode,
+                others,
                 now,
                 memory,
                 id: (set.name.clone(), lock.name.clone()),
@@ -127,6 +132,7 @@ pub fn assess(
                 set,
                 lock: &found.lock,
                 mode,
+                others,
                 now,
                 memory,
                 id: found.id.clone(),

@@ -58,6 +58,8 @@ pub enum Problem {
     Foreign {
         /// The pod that it was, if the holder is a pod of this workload that renews after its object went.
         ghost: Option<String>,
+        /// The pod of another workload of the namespace that it is, and that workload.
+        other: Option<(String, String)>,
     },
     /// The owner is gone, the lock still runs.
     Orphaned {
@@ -239,13 +241,23 @@ impl Finding {
             Problem::NoExpiry { .. } => {
                 "Next: make the application set a TTL; a holder that dies now blocks the others for ever."
             }
-            Problem::Foreign { ghost: Some(_) } => {
+            Problem::Foreign { ghost: Some(_), .. } => {
                 "Next: end that process, on the node where the pod ran (the node was lost, or the pod deleted with --force); \
                  until then two may do the same work."
             }
-            Problem::Foreign { ghost: None } => {
-                "Next: look for another workload or process on the same Redis and prefix; if sharing is meant, set \
-                 foreignHolders: Expected."
+            Problem::Foreign {
+                ghost: None,
+                other: Some(_),
+            } => {
+                "Next: give one of the two workloads another key prefix, or a Redis of its own; if they are to share these \
+                 locks, set foreignHolders: Expected."
+            }
+            Problem::Foreign {
+                ghost: None,
+                other: None,
+            } => {
+                "Next: look for another workload or process that uses the same Redis and key prefix; if it is to share \
+                 these locks, set foreignHolders: Expected."
             }
             Problem::Orphaned { .. } => {
                 "Next: nothing, as long as another pod takes over once the lock is free."
@@ -359,12 +371,19 @@ fn sentence(first: &Finding, group: &[&Finding]) -> String {
                 format!("{lock}, held by {pod}, {has} no expiry, at {keys} {key}: {stays} holder dies")
             }
         }
-        Problem::Foreign { ghost: Some(pod) } => {
+        Problem::Foreign { ghost: Some(pod), .. } => {
             format!(
                 "{lock} {is} renewed under the name of {pod}, a pod that no longer exists: its process runs on"
             )
         }
-        Problem::Foreign { ghost: None } => {
+        Problem::Foreign {
+            ghost: None,
+            other: Some((pod, workload)),
+        } => format!("{lock} {is} held by {pod}, a pod of CoordinatedWorkload {workload}"),
+        Problem::Foreign {
+            ghost: None,
+            other: None,
+        } => {
             format!("{lock} {is} held by an unknown holder, no pod of this workload")
         }
         Problem::Orphaned { pod, restarted, .. } => {

@@ -1,4 +1,5 @@
-//! Objects of others that act on the same pods: autoscalers and budgets. Pure.
+//! Others in the same namespace: autoscalers and budgets that act on the same pods, and pods of other workloads that hold
+//! the same locks. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,11 @@ use serde_json::{Map, Value};
 
 use super::{
     children::{ChildKind, Live, LiveChildren},
+    locks::{
+        KeyState, Observation,
+        dialect::{Named, OwnerMatch},
+    },
+    ownership::workload_of_pod_name,
     selector::Selector,
     workload::Workload,
 };
@@ -73,6 +79,32 @@ pub struct Neighbours {
     pub autoscalers: Vec<(String, Target)>,
     /// Budgets that aren't ours and cover the pods.
     pub budgets: Vec<String>,
+    /// Pods of other workloads of the namespace that hold our locks, and the workloads' names.
+    pub pods: BTreeMap<String, String>,
+}
+
+/// Holders that may be pods of other workloads, by the form of their names, and the names of these workloads: what is
+/// no pod of such a workload in the same namespace must not be shown.
+#[must_use]
+pub fn strangers(workload: &Workload, observation: &Observation) -> BTreeMap<String, String> {
+    let mut keys = observation.keys.iter();
+    let mut strangers = BTreeMap::new();
+    for set in &workload.locks {
+        // The keys were asked for in this order.
+        for key in keys.by_ref().take(set.locks.len()) {
+            let KeyState::Held(hold) = &key.state else {
+                continue;
+            };
+            if set.scheme.matches == OwnerMatch::PodName
+                && let Named::Owner(owner) = set.scheme.named(hold)
+                && let Some(of) = workload_of_pod_name(owner.as_str())
+                && of != workload.name
+            {
+                strangers.insert(owner.as_str().to_owned(), of.to_owned());
+            }
+        }
+    }
+    strangers
 }
 
 impl Neighbours {

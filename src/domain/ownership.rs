@@ -129,6 +129,14 @@ pub fn has_pod_name_form(workload: &str, pod: &str) -> bool {
         })
 }
 
+/// The workload whose pod has this name, by its form.
+#[must_use]
+pub fn workload_of_pod_name(pod: &str) -> Option<&str> {
+    let (rest, _) = pod.rsplit_once('-')?;
+    let (workload, _) = rest.rsplit_once('-')?;
+    (!workload.is_empty() && has_pod_name_form(workload, pod)).then_some(workload)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +153,16 @@ mod tests {
             "laptop",
         ] {
             assert!(!has_pod_name_form("rigatoni", other), "{other}");
+        }
+        for (pod, workload) in [
+            ("rigatoni-7d9c8b6f5d-x2x9z", Some("rigatoni")),
+            ("shop-green-7d9c8b6f5d-x2x9z", Some("shop-green")),
+            ("rigatoni-hello-world", None),
+            ("7d9c8b6f5d-x2x9z", None),
+            ("-7d9c8b6f5d-x2x9z", None),
+            ("laptop", None),
+        ] {
+            assert_eq!(workload_of_pod_name(pod), workload, "{pod}");
         }
     }
 

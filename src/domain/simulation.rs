@@ -27,7 +27,7 @@ use super::{
         table::{Event, ONLY, Table},
     },
     memory::{Announcement, Memory},
-    neighbours::Neighbours,
+    neighbours::{Neighbours, strangers},
     ownership::{ContainerEnd, ContainerView, PodView},
     report,
     status::{
@@ -129,6 +129,8 @@ struct World {
     /// A request for the Deployment fails like this.
     failure: Option<FailureKind>,
     pods: Vec<PodView>,
+    /// Pods of other workloads of the namespace.
+    others: BTreeSet<&'static str>,
     data: BTreeMap<String, Stored>,
     /// How the server is reached; `None`: not at all.
     server: Option<Mode>,
@@ -174,6 +176,7 @@ impl World {
             refused: None,
             failure: None,
             pods: vec![],
+            others: BTreeSet::new(),
             data: BTreeMap::new(),
             server: Some(Mode::Tracking),
             operator: Operator::new(&CoordinatedWorkloadStatus::default(), &[], now),
@@ -451,12 +454,19 @@ impl World {
             Ok(_) | Err(_) => LiveChildren::default(),
         };
         let store = operator.observe(&self.keys(), self.now);
+        let mut neighbours = Neighbours::default();
+        if let (Ok(workload), Ok(observation)) = (&workload, &store.seen) {
+            neighbours.pods = strangers(workload, observation);
+            neighbours
+                .pods
+                .retain(|pod, _| self.others.contains(pod.as_str()));
+        }
         let observed = Observed {
             resource: &self.resource,
             workload: &workload,
             live: &live,
             pods: &self.pods,
-            neighbours: &Neighbours::default(),
+            neighbours: &neighbours,
             store: workload.is_ok().then_some(&store),
         };
         let outcome = self.failure.map(|kind| Outcome {

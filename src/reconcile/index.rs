@@ -71,6 +71,13 @@ impl PodIndex {
             .unwrap_or_default()
     }
 
+    /// Whether there is such a pod of a workload.
+    #[must_use]
+    pub fn has(&self, key: &WorkloadKey, pod: &str) -> bool {
+        let pods = self.lock();
+        pods.current.get(key).is_some_and(|pods| pods.contains_key(pod))
+    }
+
     /// Takes in what the watch brings; says whose pods changed.
     pub fn apply(&self, event: Event<Pod>) -> Vec<WorkloadKey> {
         let mut pods = self.lock();

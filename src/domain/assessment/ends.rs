@@ -76,7 +76,8 @@ impl LockView<'_> {
         let to = match self.owner(next) {
             Owner::Live(pod) => Some(pod.view.name.clone()),
             Owner::Gone { name, .. } => Some(name),
-            Owner::Other | Owner::Untold | Owner::Unfit => None,
+            Owner::Other => self.other(next).map(|(pod, _)| pod),
+            Owner::Untold | Owner::Unfit => None,
         };
         let entry = self.entry();
         entry.ever_held = true;

@@ -1,6 +1,6 @@
 //! The state of one lock, and what is wrong with it. Pure.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -52,6 +52,8 @@ pub(super) struct LockView<'a> {
     pub(super) set: &'a LockSet,
     pub(super) lock: &'a Lock,
     pub(super) mode: Mode,
+    /// Pods of other workloads that may be named, and these workloads.
+    pub(super) others: &'a BTreeMap<String, String>,
     pub(super) now: Now,
     pub(super) memory: &'a mut Memory,
     pub(super) id: LockId,
@@ -118,6 +120,15 @@ impl LockView<'_> {
             },
             None => Owner::Other,
         }
+    }
+
+    /// The pod of another workload of the namespace that holds it, and that workload.
+    pub(super) fn other(&self, hold: &Hold) -> Option<(String, String)> {
+        let Named::Owner(owner) = self.set.scheme.named(hold) else {
+            return None;
+        };
+        let workload = self.others.get(owner.as_str())?;
+        Some((owner.as_str().to_owned(), workload.clone()))
     }
 
     fn owner_pod<'p>(&self, pod: &'p PodMemory) -> Owner<'p> {
@@ -326,9 +337,11 @@ impl LockView<'_> {
                 judged.good = true;
             }
             Owner::Other => {
+                let other = self.other(hold);
                 judged.state = LockState::Foreign;
+                judged.pod = other.as_ref().map(|(pod, _)| pod.clone());
                 judged.good = expected;
-                problem = (!expected).then_some(Problem::Foreign { ghost: None });
+                problem = (!expected).then_some(Problem::Foreign { ghost: None, other });
             }
             Owner::Live(pod) => {
                 let name = pod.view.name.clone();
@@ -362,7 +375,10 @@ impl LockView<'_> {
                 if self.renewed_by_a_ghost(&name, hold, gone) {
                     judged.state = LockState::Foreign;
                     judged.good = expected;
-                    problem = (!expected).then_some(Problem::Foreign { ghost: Some(name) });
+                    problem = (!expected).then_some(Problem::Foreign {
+                        ghost: Some(name),
+                        other: None,
+                    });
                 } else {
                     judged.state = LockState::Orphaned;
                     problem = Some(Problem::Orphaned {

@@ -128,6 +128,7 @@ fn sidecar_restarts() {
 #[test]
 fn blue_green() {
     let mut world = World::healthy(&shop(&[collections(&json!({ "foreignHolders": "Expected" }))]));
+    world.others.insert("shop-green-5f6d8c9b7-kkkkk");
     for name in ["users", "orders"] {
         world.release(name);
         world.take(name, "shop-green-5f6d8c9b7-kkkkk");

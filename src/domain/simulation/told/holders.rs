@@ -127,11 +127,25 @@ fn force_deleted_pod_runs_on() {
 #[test]
 fn two_workloads_on_one_prefix() {
     let mut world = usual();
+    world.others.insert("billing-5f6d8c9b7-kkkkk");
     world.release("orders");
     world.take("orders", "billing-5f6d8c9b7-kkkkk");
     world.advance(secs(60));
     assert_eq!(world.held(), "ForeignHolder");
     tell(&world, "two_workloads_on_one_prefix");
+    world.at_rest();
+}
+
+#[test]
+fn an_unknown_holder() {
+    let mut world = usual();
+    // It has the form of a pod's name, but there is no such pod in the namespace: its name is nobody's business.
+    world.release("orders");
+    world.take("orders", "billing-5f6d8c9b7-kkkkk");
+    world.advance(secs(60));
+    assert_eq!(world.held(), "ForeignHolder");
+    assert!(!serde_json::to_string(world.status()).unwrap().contains("billing"));
+    tell(&world, "an_unknown_holder");
     world.at_rest();
 }
 

@@ -190,6 +190,7 @@ impl Scene {
                     budgets: (0..*budgets)
                         .map(|at| format!("{at}-{}", "b".repeat(250)))
                         .collect(),
+                    ..Neighbours::default()
                 };
             }
             Step::Pod(pod, shape) => self.pod(PODS[*pod], *shape),
