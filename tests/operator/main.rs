@@ -85,6 +85,7 @@ fn main() {
         store::a_store_that_hangs_while_its_locks_live_on_lost_nothing,
         secrets::a_password_is_rotated_without_a_gap_whichever_side_changes_first,
         secrets::every_kind_of_store_is_reached_with_what_its_secrets_hold,
+        states::a_holder_of_another_workload_is_named_in_its_namespace_only,
         states::every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict,
         handover::a_rolling_update_of_workers_that_release_warns_nobody,
         kill::killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same,

@@ -111,3 +111,47 @@ pub(crate) async fn every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict
         "{events:#?}"
     );
 }
+
+/// Two workloads on one prefix: each is told whose pod it is. A pod of another namespace is nobody's business.
+pub(crate) async fn a_holder_of_another_workload_is_named_in_its_namespace_only() {
+    let place = Place::new("sharing").await;
+    let elsewhere = Place::new("sharing-elsewhere").await;
+    let redis = redis(RedisOptions::default()).await;
+    let holders = Holders::of(&redis).await;
+    let _operator = operator(&place, &[]).await;
+    let _other = operator(&elsewhere, &[]).await;
+    let history = place.follow("web");
+    place
+        .apply("billing", &spec_with_locks(1, &redis.url(), &["a"]))
+        .await;
+    elsewhere
+        .apply("far", &spec_with_locks(1, &redis.url(), &["b"]))
+        .await;
+    let billing = &place.ready_pods("billing", 1).await[0];
+    let far = &elsewhere.ready_pods("far", 1).await[0];
+    holders.take("a", billing).await;
+    holders.take("b", far).await;
+    place
+        .apply("web", &spec_with_locks(1, &redis.url(), &["a", "b"]))
+        .await;
+    let told = history
+        .first(0, "both locks are another's", |seen| {
+            seen.row("a")["pod"] == json!(billing) && seen.row("b")["state"] == "Foreign"
+        })
+        .await;
+    assert_eq!(
+        (&told.row("a")["state"], &told.row("b")["pod"]),
+        (&json!("Foreign"), &Value::Null)
+    );
+    let message = told.message("LocksHeld");
+    let named = format!("{billing}, a pod of CoordinatedWorkload billing");
+    assert!(
+        message.contains(&named) && message.contains("an unknown holder"),
+        "{message}"
+    );
+    history.never(0, "a pod of another namespace is shown", |seen| {
+        serde_json::to_string(&seen.resource)
+            .unwrap()
+            .contains(far.as_str())
+    });
+}
