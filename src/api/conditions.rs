@@ -164,6 +164,8 @@ names! {
         NoExpiry,
         /// `LocksHeld`: somebody else holds a lock.
         ForeignHolder,
+        /// `LocksHeld`: a hold lasts longer than `maxHold`.
+        Overheld,
         /// `LocksHeld`: the holder's pod is gone, the lock still runs.
         OrphanedOwner,
         /// `LocksHeld`, `LocksBalanced`: no complete answer from Redis.
@@ -230,6 +232,8 @@ names! {
         LocksOrphaned,
         /// A lock never expires although it should.
         LockWithoutExpiry,
+        /// A hold lasts longer than `maxHold`.
+        LockOverheld,
         /// Somebody else holds a lock.
         ForeignLockHolder,
         /// Redis gives no usable answers.
@@ -271,6 +275,7 @@ impl EventReason {
             | Self::LocksUnheld
             | Self::LocksOrphaned
             | Self::LockWithoutExpiry
+            | Self::LockOverheld
             | Self::ForeignLockHolder
             | Self::StoreUnreachable
             | Self::StoreUnsafe

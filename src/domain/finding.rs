@@ -1,9 +1,12 @@
 //! What is wrong with a lock, in one closed vocabulary: the source of condition reasons, events and messages. Pure.
 
-use std::fmt::Write as _;
+mod sentence;
+
+use std::{fmt::Write as _, time::Duration};
 
 use jiff::{Timestamp, ToSpan as _};
 
+use self::sentence::sentence;
 use super::memory::{Cause, Loss};
 use crate::api::conditions::{EventReason, Reason};
 
@@ -61,6 +64,17 @@ pub enum Problem {
         /// The pod of another workload of the namespace that it is, and that workload.
         other: Option<(String, String)>,
     },
+    /// A hold lasts longer than it may.
+    Overheld {
+        /// The pod that holds or held it.
+        pod: Option<String>,
+        /// Since when it is held, for people; `None`: that is not known any more.
+        since: Option<Timestamp>,
+        /// For how long it may be.
+        allowed: Duration,
+        /// Whether the holder is gone.
+        orphaned: bool,
+    },
     /// The owner is gone, the lock still runs.
     Orphaned {
         /// The owner.
@@ -106,6 +120,7 @@ impl Finding {
             Problem::Malformed { .. } => Reason::Malformed,
             Problem::NoExpiry { .. } => Reason::NoExpiry,
             Problem::Foreign { .. } => Reason::ForeignHolder,
+            Problem::Overheld { .. } => Reason::Overheld,
             Problem::Orphaned { .. } => Reason::OrphanedOwner,
         }
     }
@@ -118,6 +133,7 @@ impl Finding {
             Problem::Unheld { .. } => Some(EventReason::LocksUnheld),
             Problem::NoExpiry { .. } => Some(EventReason::LockWithoutExpiry),
             Problem::Foreign { .. } => Some(EventReason::ForeignLockHolder),
+            Problem::Overheld { .. } => Some(EventReason::LockOverheld),
             Problem::Orphaned { .. } => Some(EventReason::LocksOrphaned),
         }
     }
@@ -131,7 +147,8 @@ impl Finding {
             Problem::Malformed { .. } => 2,
             Problem::NoExpiry { .. } => 3,
             Problem::Foreign { .. } => 4,
-            Problem::Orphaned { .. } => 5,
+            Problem::Overheld { .. } => 5,
+            Problem::Orphaned { .. } => 6,
         }
     }
 
@@ -165,6 +182,14 @@ impl Finding {
             (
                 Problem::NoExpiry { pod, orphaned, .. },
                 Problem::NoExpiry {
+                    pod: other,
+                    orphaned: too,
+                    ..
+                },
+            )
+            | (
+                Problem::Overheld { pod, orphaned, .. },
+                Problem::Overheld {
                     pod: other,
                     orphaned: too,
                     ..
@@ -259,6 +284,13 @@ impl Finding {
                 "Next: look for another workload or process that uses the same Redis and key prefix; if it is to share \
                  these locks, set foreignHolders: Expected."
             }
+            Problem::Overheld { orphaned: true, .. } => {
+                "Next: nothing, if another pod takes it when it frees; a shorter ttl frees it sooner."
+            }
+            Problem::Overheld { orphaned: false, .. } => {
+                "Next: see whether the holder still gets on with its work (kubectl logs); if it hangs, delete its pod; if \
+                 the work may last longer, raise maxHold."
+            }
             Problem::Orphaned { .. } => {
                 "Next: nothing, as long as another pod takes over once the lock is free."
             }
@@ -305,148 +337,6 @@ pub fn sentences(findings: &[&Finding]) -> String {
         let _ = write!(text, "; and {more} more");
     }
     text.push('.');
-    text
-}
-
-/// What is wrong with all of `group`, of which `first` is one.
-fn sentence(first: &Finding, group: &[&Finding]) -> String {
-    let names: Vec<_> = group.iter().map(|finding| finding.lock.as_str()).collect();
-    let lock = format!("{} (set {})", listed(&names), first.set);
-    let many = group.len() > 1;
-    let one_or_many = |one: &'static str, many_: &'static str| if many { many_ } else { one };
-    let (is, has, them) = (
-        one_or_many("is", "are"),
-        one_or_many("has", "have"),
-        one_or_many("it", "them"),
-    );
-    match &first.problem {
-        Problem::Lost(loss) => lost(&lock, loss, group),
-        Problem::Unheld { history, since } => {
-            let since = since.map_or_else(String::new, |since| format!(" since {}", time(since)));
-            match history {
-                Unheld::NeverSeen { place } => {
-                    let place = if many {
-                        place.replacen(", key ", ", keys such as ", 1)
-                    } else {
-                        place.clone()
-                    };
-                    format!("nobody was seen to hold {lock} since the pods are ready; read at {place}")
-                }
-                Unheld::GivenUp { by } => format!(
-                    "nobody holds {lock}{since}: given up by {} and not taken again",
-                    named(by.as_ref())
-                ),
-                Unheld::RanOut { by } => format!(
-                    "nobody holds {lock}{since}: {} ran out for {} and {} not taken again",
-                    one_or_many("it", "they"),
-                    named(by.as_ref()),
-                    one_or_many("was", "were"),
-                ),
-                Unheld::Unexplained => {
-                    format!("nobody holds {lock}{since}; how the last hold ended was not seen")
-                }
-                Unheld::Untold => format!("nobody holds {lock}{since}"),
-            }
-        }
-        Problem::Malformed { key, wrong_type } => {
-            let keys = one_or_many("the key", "keys such as");
-            let what = if *wrong_type {
-                "a type in which this dialect keeps no locks"
-            } else {
-                "a value that does not have the form that the dialect writes"
-            };
-            format!("{lock} {has} {what}, at {keys} {key}")
-        }
-        Problem::NoExpiry { pod, key, orphaned } => {
-            let keys = one_or_many("the key", "keys such as");
-            let pod = named(pod.as_ref());
-            if *orphaned {
-                let belongs = one_or_many("belongs", "belong");
-                format!(
-                    "{lock} still {belongs} to {pod}, which is gone, and {has} no expiry, at {keys} {key}: nobody else can \
-                     take {them}"
-                )
-            } else {
-                let stays = one_or_many("it stays if its", "they stay if their");
-                format!("{lock}, held by {pod}, {has} no expiry, at {keys} {key}: {stays} holder dies")
-            }
-        }
-        Problem::Foreign { ghost: Some(pod), .. } => {
-            format!(
-                "{lock} {is} renewed under the name of {pod}, a pod that no longer exists: its process runs on"
-            )
-        }
-        Problem::Foreign {
-            ghost: None,
-            other: Some((pod, workload)),
-        } => format!("{lock} {is} held by {pod}, a pod of CoordinatedWorkload {workload}"),
-        Problem::Foreign {
-            ghost: None,
-            other: None,
-        } => {
-            format!("{lock} {is} held by an unknown holder, no pod of this workload")
-        }
-        Problem::Orphaned { pod, restarted, .. } => {
-            let why = if *restarted {
-                "whose container restarted since"
-            } else {
-                "which is gone"
-            };
-            let belongs = one_or_many("belongs", "belong");
-            let frees = group.iter().map(|finding| {
-                let Problem::Orphaned { frees_at, .. } = finding.problem else {
-                    return None;
-                };
-                frees_at
-            });
-            let frees = match frees.collect::<Option<Vec<_>>>().map(|all| all.into_iter().max()) {
-                Some(Some(last)) if many => format!("all are free by {}", time(last)),
-                Some(Some(last)) => format!("it frees at {}", time(last)),
-                Some(None) | None => {
-                    format!("without an expiry {} not free", one_or_many("it does", "they do"))
-                }
-            };
-            format!("{lock} still {belongs} to {pod}, {why}; {frees}")
-        }
-    }
-}
-
-/// Whose the locks were, when they went, and why.
-fn lost(lock: &str, loss: &Loss, group: &[&Finding]) -> String {
-    let losses: Vec<&Loss> = group
-        .iter()
-        .filter_map(|finding| {
-            let Problem::Lost(loss) = &finding.problem else {
-                return None;
-            };
-            Some(loss)
-        })
-        .collect();
-    let mut pods: Vec<&str> = vec![];
-    for loss in &losses {
-        let from = loss.from.as_deref().unwrap_or("an unknown holder");
-        if !pods.contains(&from) {
-            pods.push(from);
-        }
-    }
-    let times = || losses.iter().map(|loss| loss.when);
-    let (begin, end) = (
-        times().min().unwrap_or(loss.when),
-        times().max().unwrap_or(loss.when),
-    );
-    let when = if time(begin) == time(end) {
-        format!("at {}", time(begin))
-    } else {
-        format!("between {} and {}", time(begin), time(end))
-    };
-    let were = if group.len() > 1 { "were" } else { "was" };
-    let mut text = format!("{lock} {were} lost by {} {when}", listed(&pods));
-    if !loss.cause.is_empty() {
-        let _ = write!(text, ": {}", loss.cause);
-    }
-    if !loss.detail.is_empty() {
-        let _ = write!(text, " ({})", loss.detail);
-    }
     text
 }
 

@@ -20,7 +20,7 @@ use super::{
     workload::{LockSet, Workload},
 };
 use crate::api::{
-    conditions::{ConditionType, EventReason},
+    conditions::{ConditionType, EventReason, Reason},
     status::{self, LockState},
 };
 
@@ -55,8 +55,9 @@ pub struct Memory {
     pub said: BTreeSet<(EventReason, LockId)>,
     /// Verdicts that blindness replaced: status and reason, by type. What they said is no news when sight is back.
     pub before_blindness: BTreeMap<ConditionType, (String, String)>,
-    /// Whether the verdict on the locks is still the one of status, whose words can't all be found again.
-    pub told_verdict: bool,
+    /// The reason of the verdict on the locks, while that is still the one of status, whose words can't all be found
+    /// again.
+    pub told_verdict: Option<Reason>,
     /// The last lock that status had room for: so the others are taken to be, until the first complete read.
     pub told_rest: Option<LockMemory>,
     /// Largest lifetime of a lock seen, by set, where the spec is silent.
@@ -159,6 +160,9 @@ pub struct LockMemory {
     pub owner_missing: Option<(String, Mono)>,
     /// The present owner, if its lock container ended or restarted and nothing was renewed since, and since when.
     pub broken: Option<(String, Mono)>,
+    /// How long the present hold lasted at least before its first answer in this process, as status said; `None`: not
+    /// asked yet.
+    pub held_before: Option<Duration>,
     /// Whether somebody was ever seen to hold it, in this process or by status.
     pub ever_held: bool,
     /// What only status knows of it.
@@ -168,10 +172,11 @@ pub struct LockMemory {
 }
 
 /// What a lock's row said before this process, until the present hold ends.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
-    /// The loss, or that it is unheld, is as status said it: what is not in status can't be said again.
-    pub finding: bool,
+    /// The reason for which it was a finding, of those whose words can't all be found again: what is not in status can't
+    /// be said again.
+    pub finding: Option<Reason>,
     /// Somebody may have held it before; nothing is known of that.
     pub history: bool,
     /// Whose it was, if nobody has it.
@@ -182,6 +187,10 @@ pub struct Told {
     pub orphan: Option<String>,
     /// It has no expiry.
     pub no_expiry: bool,
+    /// How it was held.
+    pub hold: Option<Shown>,
+    /// It was held for longer than it may be.
+    pub overheld: bool,
 }
 
 /// A lock's row.

@@ -296,6 +296,8 @@ pub struct LockSet {
     pub assumed: AssumedTimings,
     /// How long a Continuous lock may be unheld before that is said.
     pub unheld_grace: Duration,
+    /// How long a hold may last; `None`: for ever.
+    pub max_hold: Option<Duration>,
     /// Balance; `None`: not judged.
     pub balance: Option<Balance>,
     /// Whether a foreign holder is a finding.

@@ -124,7 +124,7 @@ pub(crate) async fn what_is_not_supported_yet_runs_and_nothing_is_claimed_about_
     let _operator = operator(&place, &[]).await;
     let mut spec = super::place::spec(2);
     spec["redis"] = json!({ "url": "redis://redis:6379" });
-    let set = json!({ "name": "jobs", "hold": "Continuous", "dialect": "Rigatoni", "names": ["a"], "maxHold": "1h" });
+    let set = json!({ "name": "jobs", "hold": "Intermittent", "dialect": "Rigatoni", "names": ["a"], "every": "1h" });
     spec["locks"] = json!([set]);
     place.apply("web", &spec).await;
     let history = place.follow("web");
@@ -140,7 +140,7 @@ pub(crate) async fn what_is_not_supported_yet_runs_and_nothing_is_claimed_about_
     assert!(
         message
             .as_ref()
-            .is_some_and(|message| message.contains("spec.locks[0].maxHold")),
+            .is_some_and(|message| message.contains("spec.locks[0].every")),
         "{message:?}"
     );
 }

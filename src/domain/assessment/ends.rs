@@ -23,8 +23,8 @@ impl LockView<'_> {
                 end.ended
             };
             let when = self.wall(at);
+            self.untell(|_| true);
             let entry = self.entry();
-            let told = std::mem::take(&mut entry.told);
             *entry = crate::domain::memory::LockMemory {
                 lost: entry.lost.take(),
                 last_end: Some(LastEnd {
@@ -41,7 +41,6 @@ impl LockView<'_> {
                 grace: GraceClock::default(),
                 ..Default::default()
             };
-            self.memory.told_verdict &= !told.finding;
             let continuous = self.continuous();
             let counts = cause.is_loss() && (continuous || self.set.renew_interval.is_some());
             let loss = counts.then(|| Loss {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{
+        conditions::Reason,
         spec::{ForeignHolders, Hold as HoldMode},
         status::{Flag, LockState},
     },
@@ -197,17 +198,22 @@ impl LockView<'_> {
             }
             KeyState::Held(hold) => self.judge_held(hold, &mut judged, recheck),
         };
+        if matches!(
+            snapshot.state,
+            KeyState::Absent { .. } | KeyState::WrongType { .. }
+        ) {
+            self.forget_told_hold();
+        }
         if judged.state != LockState::Unheld {
             let now = self.now.mono;
             self.entry().grace.run(false, now);
         }
         if judged.good {
             let entry = self.entry();
-            let told = std::mem::take(&mut entry.told.finding);
             entry.lost = None;
             entry.overdue = false;
             entry.grace = GraceClock::default();
-            self.memory.told_verdict &= !told;
+            self.untell(|reason| matches!(reason, Reason::LocksLost | Reason::LocksUnheld));
         }
         let continuous = self.continuous();
         let entry = self.entry();
@@ -216,13 +222,39 @@ impl LockView<'_> {
         if lost.is_some() {
             judged.flags.insert(0, Flag::Lost);
         }
-        let finding = lost.map(Problem::Lost).or(problem).map(|problem| Finding {
-            set: self.id.0.clone(),
-            lock: self.id.1.clone(),
-            problem,
-            told,
+        let finding = lost.map(Problem::Lost).or(problem).map(|problem| {
+            let mut finding = Finding {
+                set: self.id.0.clone(),
+                lock: self.id.1.clone(),
+                problem,
+                told: false,
+            };
+            finding.told = told == Some(finding.reason());
+            finding
         });
         (judged, finding)
+    }
+
+    /// What status said of it is over, if it was for such a reason: its words can't stand for today's verdict any more.
+    pub(super) fn untell(&mut self, is_over: impl FnOnce(Reason) -> bool) {
+        let told = &mut self.entry().told.finding;
+        if let Some(reason) = told.take_if(|reason| is_over(*reason))
+            && self.memory.told_verdict == Some(reason)
+        {
+            self.memory.told_verdict = None;
+        }
+    }
+
+    /// Nobody has it: whoever takes it next begins another hold than the one that status told of.
+    fn forget_told_hold(&mut self) {
+        self.untell(|reason| reason == Reason::Overheld);
+        let continuous = self.continuous();
+        let entry = self.entry();
+        (entry.told.hold, entry.told.overheld, entry.held_before) = (None, false, None);
+        if !continuous {
+            // A Continuous lock has a row of its own when nobody holds it.
+            entry.shown = None;
+        }
     }
 
     /// Moments for people are worked out once: neither a second measurement nor a clock that was set moves them.
@@ -406,7 +438,62 @@ impl LockView<'_> {
             // In a set that neither renews nor must be held, a lock that outlives its owner is how the library works.
             problem = None;
         }
-        self.judge_expiry(hold, judged, problem)
+        let problem = self.judge_expiry(hold, judged, problem);
+        self.judge_age(hold, judged, problem, recheck)
+    }
+
+    /// A hold that lasts longer than it may, by whomever.
+    fn judge_age(
+        &mut self,
+        hold: &Hold,
+        judged: &mut Judged,
+        problem: Option<Problem>,
+        recheck: &mut Recheck,
+    ) -> Option<Problem> {
+        let before = self.held_before(hold, judged);
+        let Some(allowed) = self.set.max_hold else {
+            return problem;
+        };
+        let over_at = hold.first_seen + allowed.saturating_sub(before);
+        if self.now.mono < over_at {
+            recheck.at(over_at);
+            self.untell(|reason| reason == Reason::Overheld);
+            return problem;
+        }
+        judged.flags.push(Flag::Overheld);
+        if !matches!(problem, None | Some(Problem::Orphaned { .. })) {
+            return problem;
+        }
+        // Otherwise the moment of the row is when its owner went.
+        let since_it_is_held = judged.state != LockState::Orphaned && self.entry().owner_missing.is_none();
+        Some(Problem::Overheld {
+            pod: judged.pod.clone(),
+            since: judged.since.filter(|_| since_it_is_held),
+            allowed,
+            orphaned: judged.state == LockState::Orphaned,
+        })
+    }
+
+    /// How long a hold lasted at least before this process saw it, as status said: worked out once, so that the clock for
+    /// people has no part in what follows. Whether it is the same hold only its pod can tell.
+    fn held_before(&mut self, hold: &Hold, judged: &Judged) -> Duration {
+        let first_seen = self.wall(hold.first_seen);
+        let allowed = self.set.max_hold.unwrap_or_default();
+        let entry = self.entry();
+        *entry.held_before.get_or_insert_with(|| {
+            let overheld = std::mem::take(&mut entry.told.overheld);
+            let told = entry.told.hold.take();
+            let Some(told) = told.filter(|told| !hold.seen_taken && told.pod == judged.pod) else {
+                return Duration::ZERO;
+            };
+            let lasted = Duration::try_from(first_seen.duration_since(told.since)).unwrap_or_default();
+            let lasted = if told.state == judged.state {
+                lasted
+            } else {
+                Duration::ZERO
+            };
+            if overheld { lasted.max(allowed) } else { lasted }
+        })
     }
 
     /// A lock that never expires, where it should. It says nothing about the hands that it is in.

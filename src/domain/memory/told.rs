@@ -76,7 +76,8 @@ impl Memory {
         let unheld = told.is(Reason::LocksUnheld);
         let by_loss = told.is(Reason::LocksLost);
         self.had_verdict = told.status != "Unknown";
-        self.told_verdict = by_loss || unheld;
+        let reasons = [Reason::LocksLost, Reason::LocksUnheld, Reason::Overheld];
+        self.told_verdict = reasons.into_iter().find(|reason| told.is(*reason));
         let rows = status.locks.iter().flat_map(|locks| &locks.rows);
         for row in rows.clone() {
             let lock = from_row(row, status);
@@ -120,7 +121,7 @@ impl Memory {
             incident.sources.extend(of_store.or_else(|| loss.from.clone()));
             incident.locks.extend(loss.set.clone().zip(loss.lock.clone()));
         }
-        if self.told_verdict || !incident.locks.is_empty() {
+        if by_loss || unheld || !incident.locks.is_empty() {
             self.incident = Some(incident);
         }
     }
@@ -152,24 +153,33 @@ fn from_row(row: &Row, status: &CoordinatedWorkloadStatus) -> LockMemory {
     let lost = row.flags.contains(&Flag::Lost);
     // Within its grace, a lock's row has no moment: only so can it be told from one whose grace is over.
     let overdue = unheld && !lost && since.is_some();
+    let overheld = row.flags.contains(&Flag::Overheld);
+    let shown = since.map(|since| Shown {
+        state: row.state,
+        pod: row.pod.clone(),
+        since,
+        frees_at: row.frees_at.as_ref().map(|frees_at| frees_at.0),
+    });
     LockMemory {
         lost: lost.then(|| loss(row, status)),
         overdue,
         ever_held: lost || !unknown,
         told: Told {
-            finding: lost || overdue,
+            finding: match (lost, overdue, overheld) {
+                (true, _, _) => Some(Reason::LocksLost),
+                (false, true, _) => Some(Reason::LocksUnheld),
+                (false, false, true) => Some(Reason::Overheld),
+                (false, false, false) => None,
+            },
             history: overdue || row.pod.is_some() || row.state == LockState::Unknown,
             before: row.pod.clone().filter(|_| unheld),
             ghost: row.pod.clone().filter(|_| row.state == LockState::Foreign),
             orphan: row.pod.clone().filter(|_| row.state == LockState::Orphaned),
             no_expiry: row.flags.contains(&Flag::NoExpiry),
+            hold: shown.clone().filter(|_| !unknown),
+            overheld,
         },
-        shown: since.map(|since| Shown {
-            state: row.state,
-            pod: row.pod.clone(),
-            since,
-            frees_at: row.frees_at.as_ref().map(|frees_at| frees_at.0),
-        }),
+        shown,
         ..LockMemory::default()
     }
 }
@@ -201,6 +211,7 @@ fn said(row: &Row, lock: &LockMemory) -> Option<EventReason> {
     }
     match row.state {
         LockState::Foreign => Some(EventReason::ForeignLockHolder),
+        _ if row.flags.contains(&Flag::Overheld) => Some(EventReason::LockOverheld),
         LockState::Orphaned => Some(EventReason::LocksOrphaned),
         LockState::Unknown | LockState::Unheld | LockState::Unattributed | LockState::Held => None,
     }

@@ -1,5 +1,6 @@
 //! The contract's lines as stories: section 3's states, causes, memory and concentration, section 5's incidents.
 
+mod age;
 mod blindness;
 mod holds;
 mod owners;

@@ -218,13 +218,13 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
     if let Some(worst) = findings.first() {
         memory.had_verdict = true;
         let same = |finding: &&&Finding| finding.reason() == worst.reason();
-        if std::mem::take(&mut memory.told_verdict)
+        if memory.told_verdict.take() == Some(worst.reason())
             && findings.iter().filter(same).all(|finding| finding.told)
             && let Some(told) = again(previous, ConditionType::LocksHeld)
             && told.is(worst.reason())
         {
             // How a pod ended, or who gave up a lock, is in the words of status and nowhere else.
-            memory.told_verdict = true;
+            memory.told_verdict = Some(worst.reason());
             return told;
         }
         return Verdict::new(Truth::False, worst.reason(), summarize(&findings));
@@ -252,7 +252,7 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
         return Verdict::new(Truth::Unknown, Reason::AwaitingHolder, message);
     }
     memory.had_verdict = true;
-    memory.told_verdict = false;
+    memory.told_verdict = None;
     if !awaiting.is_empty() {
         let names = listed(&awaiting);
         let message =

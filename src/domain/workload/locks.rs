@@ -129,11 +129,10 @@ impl SetParser<'_> {
         let unheld_grace = self
             .duration("unheldGrace", unheld_grace.as_ref())
             .unwrap_or_else(|| UNHELD_GRACE.max(retry_interval.saturating_mul(3)));
+        let max_hold = self.positive("maxHold", max_hold.as_ref());
         // Without effect yet, and said so; the locks themselves are watched.
-        for (field, given) in [("maxHold", max_hold), ("every", every)] {
-            if self.positive(field, given.as_ref()).is_some() {
-                self.not_supported_yet(field, "");
-            }
+        if self.positive("every", every.as_ref()).is_some() {
+            self.not_supported_yet("every", "");
         }
         let balance = self.balance(*hold, balance.as_ref(), ttl);
         Some(LockSet {
@@ -150,6 +149,7 @@ impl SetParser<'_> {
             retry_interval,
             assumed,
             unheld_grace,
+            max_hold,
             balance,
             foreign_holders: foreign_holders.unwrap_or_default(),
             readiness: readiness.unwrap_or_default(),

@@ -108,7 +108,10 @@ fn another_process_goes_on_telling_what_it_can_know_nothing_of() {
 
 #[test]
 fn what_is_left_out_is_named() {
-    let case = Case::of(&[("/locks/0/maxHold", json!("1m"))]);
+    let case = Case::of(&[
+        ("/locks/0/hold", json!("Intermittent")),
+        ("/locks/0/every", json!("1h")),
+    ]);
     let message = case.under(AdvisoryCode::NotSupportedYet).unwrap();
-    assert!(message.contains("spec.locks[0].maxHold"), "{message}");
+    assert!(message.contains("spec.locks[0].every"), "{message}");
 }

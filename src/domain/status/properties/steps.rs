@@ -246,10 +246,10 @@ const FAILURES: [FailureKind; 15] = [
     FailureKind::Retry(RetryCause::Unreachable),
 ];
 
-/// What chance leads to too seldom: a budget that is used up for long, one pod with all locks for long, and a master
-/// without a replica.
+/// What chance leads to too seldom: a budget that is used up for long, one pod with all locks for long, a master without a
+/// replica, and locks that are held for too long.
 pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
-    let spec = |redis| Spec {
+    let spec = |redis, locks| Spec {
         invalid: false,
         suspend: false,
         adopt: false,
@@ -259,7 +259,7 @@ pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
         policy: true,
         service: false,
         redis,
-        locks: 1,
+        locks,
         required: false,
         large: false,
     };
@@ -283,7 +283,7 @@ pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
     };
     vec![
         (
-            spec(1),
+            spec(1, 1),
             vec![
                 Step::Deployment(complete.clone()),
                 Step::Budget(Some(used_up)),
@@ -291,7 +291,7 @@ pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
             ],
         ),
         (
-            spec(1),
+            spec(1, 1),
             vec![
                 Step::Deployment(complete),
                 Step::Wait(60),
@@ -300,7 +300,8 @@ pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
                 Step::Wait(31),
             ],
         ),
-        (spec(2), vec![Step::Health(alone)]),
+        (spec(2, 1), vec![Step::Health(alone)]),
+        (spec(1, 8), vec![Step::Wait(61)]),
     ]
 }
 
@@ -347,7 +348,7 @@ pub(super) fn spec() -> impl Strategy<Value = Spec> {
         0..5_usize,
         0..5_usize,
         select(vec![0, 1, 1, 1, 1, 1, 2, 3]),
-        prop_oneof![30 => select(vec![0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 6]), 1 => Just(7)],
+        prop_oneof![30 => select(vec![0, 1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 6, 8]), 1 => Just(7)],
     );
     (flags, variants).prop_map(|(flags, (replicas, scaling, budget, redis, locks))| {
         let (invalid, suspend, adopt, policy, service, required, large) = flags;
@@ -615,6 +616,10 @@ impl Spec {
             set["balance"] = json!({ "enabled": false });
             set
         };
+        let bounded = |mut set: Value| {
+            set["maxHold"] = json!("1m");
+            set
+        };
         let mut opaque = set("other", "Continuous", &["z"]);
         opaque["dialect"] = json!("Redlock");
         let mut custom = set("own", "Continuous", &["a", "b"]);
@@ -633,6 +638,10 @@ impl Spec {
             5 => json!([set("leader", "Continuous", &["a"])]),
             6 => json!([custom]),
             4 => json!([set("jobs", "Continuous", &["a", "b"]), opaque]),
+            8 => json!([
+                bounded(set("jobs", "Continuous", &["a", "b"])),
+                bounded(set("cron", "Intermittent", &["c", "d"]))
+            ]),
             _ => {
                 // More than status has room for.
                 let set = |at: usize| {
