@@ -30,7 +30,8 @@
 //!
 //! - `api` and `domain` know no client, task, clock or randomness (`tests/purity.rs`).
 //! - `crds/` is what `lockstep crd` prints (`tests/crd.rs`).
-//! - Nothing is written to Redis; nothing read from it is shown but names of this workload's pods.
+//! - Nothing is written to Redis; nothing read from it is shown but names of pods of workloads of the same
+//!   namespace.
 //! - A pass over an unchanged world makes no request.
 
 pub mod api;

@@ -285,7 +285,7 @@ impl Finding {
                  these locks, set foreignHolders: Expected."
             }
             Problem::Overheld { orphaned: true, .. } => {
-                "Next: nothing, if another pod takes it when it frees; a shorter ttl frees it sooner."
+                "Next: nothing, as long as another pod takes over once the lock is free; a shorter ttl frees it sooner."
             }
             Problem::Overheld { orphaned: false, .. } => {
                 "Next: see whether the holder still gets on with its work (kubectl logs); if it hangs, delete its pod; if \
@@ -316,23 +316,25 @@ pub fn summarize(findings: &[&Finding]) -> String {
 pub fn sentences(findings: &[&Finding]) -> String {
     const MOST: usize = 3;
     let mut groups: Vec<Vec<&Finding>> = vec![];
+    let mut more = 0;
     for finding in findings {
+        let is_full = groups.len() >= MOST;
         let group = groups
             .iter_mut()
             .find(|group| group.first().is_some_and(|first| first.goes_with(finding)));
         match group {
             Some(group) => group.push(finding),
+            None if is_full => more += 1,
             None => groups.push(vec![finding]),
         }
     }
-    let said = groups.iter().take(MOST);
+    let said = groups.iter();
     let said = said.filter_map(|group| Some(sentence(group.first()?, group)));
     let mut text = said.collect::<Vec<_>>().join("; ");
     // A sentence begins with a capital letter, the name of a lock as it is written.
     if text.starts_with("nobody ") || text.starts_with("the ") {
         text[..1].make_ascii_uppercase();
     }
-    let more: usize = groups.iter().skip(MOST).map(Vec::len).sum();
     if more > 0 {
         let _ = write!(text, "; and {more} more");
     }

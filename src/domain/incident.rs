@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Now,
-    finding::{Finding, Problem, bounded, sentences, time, with_next_step},
+    finding::{Finding, Problem, bounded, listed, sentences, time, with_next_step},
     judgement::{Ended, Judged, Recheck},
     memory::{Announcement, Cause, Incident, LockId, Loss, Memory},
 };
@@ -234,21 +234,21 @@ pub fn recover(memory: &mut Memory, transition: Option<Timestamp>) {
     let Some(incident) = memory.incident.take() else {
         return;
     };
-    let count = incident.locks.len();
-    let names: Vec<_> = incident
-        .locks
-        .iter()
-        .take(3)
-        .map(|(_, name)| name.as_str())
-        .collect();
-    let mut note = match count {
-        0 => "All locks are in good hands again".to_owned(),
-        1 => format!("{} is in good hands again", names.join(", ")),
-        _ => format!(
-            "{count} locks are in good hands again ({}{})",
-            names.join(", "),
-            if count > 3 { ", …" } else { "" }
-        ),
+    let names: Vec<_> = incident.locks.iter().map(|(_, name)| name.as_str()).collect();
+    let sets: BTreeSet<_> = incident.locks.iter().map(|(set, _)| set.as_str()).collect();
+    let names = listed(&names);
+    let mut note = match (incident.locks.len(), sets.first()) {
+        (1, Some(set)) => format!("{names} (set {set}) is in good hands again"),
+        (count, Some(set)) if sets.len() == 1 => {
+            format!("{count} locks of set {set} are in good hands again ({names})")
+        }
+        (count, Some(_)) => {
+            format!(
+                "{count} locks of {} sets are in good hands again ({names})",
+                sets.len()
+            )
+        }
+        (_, None) => "All locks are in good hands again".to_owned(),
     };
     if let Some(gap) = incident.longest_gap {
         let _ = write!(

@@ -1,6 +1,6 @@
 //! What is wrong with locks, in one sentence: which, whose, since when, why. Pure.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::HashSet, fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 
@@ -165,13 +165,9 @@ fn lost(lock: &str, loss: &Loss, group: &[&Finding]) -> String {
             Some(loss)
         })
         .collect();
-    let mut pods: Vec<&str> = vec![];
-    for loss in &losses {
-        let from = loss.from.as_deref().unwrap_or("an unknown holder");
-        if !pods.contains(&from) {
-            pods.push(from);
-        }
-    }
+    let mut seen = HashSet::new();
+    let pods = losses.iter().map(|loss| named(loss.from.as_ref()));
+    let pods: Vec<_> = pods.filter(|pod| seen.insert(*pod)).collect();
     let times = || losses.iter().map(|loss| loss.when);
     let (begin, end) = (
         times().min().unwrap_or(loss.when),

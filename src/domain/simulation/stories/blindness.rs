@@ -96,7 +96,7 @@ fn a_loss_stands_over_a_restart_and_is_recovered_from_once() {
     world.advance(secs(3));
     assert_eq!(world.said(), [E::LocksLost, E::LocksRecovered]);
     assert!(
-        world.events[1].note.starts_with("x is in good hands"),
+        world.events[1].note.starts_with("x (set jobs) is in good hands"),
         "{}",
         world.events[1].note
     );

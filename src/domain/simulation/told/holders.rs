@@ -24,6 +24,27 @@ fn killed_holder() {
 }
 
 #[test]
+fn hung_holder_that_renews_for_ever() {
+    let mut world = World::healthy(&shop(&[
+        collections(&json!({})),
+        json!({
+            "name": "imports",
+            "hold": "Intermittent",
+            "dialect": "Rigatoni",
+            "keyPrefix": "rigatoni:lock:import:",
+            "names": ["invoices"],
+            "maxHold": "20m",
+        }),
+    ]));
+    world.take("import:invoices", B);
+    // Its thread that renews is well; the one that works waits for an answer that never comes.
+    world.advance(secs(45 * 60));
+    assert_eq!(world.held(), "Overheld");
+    tell(&world, "hung_holder_that_renews_for_ever");
+    world.at_rest();
+}
+
+#[test]
 fn first_pod_takes_all() {
     let mut world = World::new(&shop(&[collections(&json!({}))]));
     for name in world.names() {
