@@ -85,6 +85,9 @@ impl Memory {
             if let Some(event) = said(row, &lock) {
                 self.said.insert((event, id.clone()));
             }
+            if row.state == LockState::Orphaned {
+                self.said.insert((EventReason::LocksOrphaned, id.clone()));
+            }
             self.locks.insert(id, lock);
         }
         if status.locks.as_ref().is_some_and(|locks| locks.rows_omitted > 0) {

@@ -11,7 +11,7 @@ use crate::{
         status::Child,
     },
     domain::{
-        finding::{Finding, Problem},
+        finding::{Finding, Problem, summarize},
         incident,
         memory::{Announcement, Incident, LockId, Memory},
     },
@@ -102,6 +102,9 @@ impl Speaker<'_> {
                 .insert(type_, (status.clone(), reason.clone()));
         }
         if status == next.status && reason == next.reason {
+            if type_ == ConditionType::LocksHeld && is(next, Reason::NoExpiry) {
+                self.stuck(before, findings, memory);
+            }
             return;
         }
         if type_ == ConditionType::LocksHeld {
@@ -149,6 +152,7 @@ impl Speaker<'_> {
             note: next.message.clone(),
         });
         memory.said.extend(new.into_iter().map(|id| (event, id)));
+        memory.said.extend(findings.iter().filter(is_stuck).map(orphaned));
         if event == EventReason::LocksUnheld {
             let anchor = next.last_transition_time.0.to_string();
             memory.incident.get_or_insert_with(|| Incident {
@@ -156,6 +160,22 @@ impl Speaker<'_> {
                 ..Incident::default()
             });
         }
+    }
+
+    /// A lock without an expiry was held, and its holder is gone now: nobody can take it any more. That is news, though
+    /// the reason stays.
+    fn stuck(&self, before: Option<&Condition>, findings: &[Finding], memory: &mut Memory) {
+        let stuck = findings.iter().filter(is_stuck);
+        let new: Vec<_> = stuck
+            .filter(|finding| !memory.said.contains(&orphaned(finding)))
+            .collect();
+        let Some(first) = new.first() else { return };
+        memory.outbox.push(Announcement {
+            reason: EventReason::LocksOrphaned,
+            key: format!("{} {}", self.key(before), first.lock),
+            note: summarize(&new),
+        });
+        memory.said.extend(new.into_iter().map(orphaned));
     }
 
     fn say(&self, reason: EventReason, before: Option<&Condition>, note: &str, memory: &mut Memory) {
@@ -205,6 +225,14 @@ fn event_of(type_: ConditionType, next: &Condition, was_false: bool) -> Option<E
 
 fn is(condition: &Condition, reason: Reason) -> bool {
     condition.reason == reason.as_str()
+}
+
+fn is_stuck(finding: &&Finding) -> bool {
+    matches!(finding.problem, Problem::NoExpiry { orphaned: true, .. })
+}
+
+fn orphaned(finding: &Finding) -> (EventReason, LockId) {
+    (EventReason::LocksOrphaned, id(finding))
 }
 
 fn id(finding: &Finding) -> LockId {

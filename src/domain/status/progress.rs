@@ -14,7 +14,7 @@ use crate::{
         Decision, Now, Observed,
         children::{Action, ChildKind, FailureKind, Outcome, ReplicasStep, RetryCause, Step},
         drift::{Contested, Row},
-        finding::with_next_step,
+        finding::{listed, with_next_step},
         judgement::Sight,
         locks::Mono,
         memory::{Memory, TemplateProgress},
@@ -386,7 +386,15 @@ fn required_locks(
     {
         return None;
     }
-    let not_observed = "A set with readiness: Required is not observed; see StoreReachable.";
+    let names = workload
+        .locks
+        .iter()
+        .filter(|set| set.readiness == Readiness::Required);
+    let names: Vec<_> = names.map(|set| set.name.as_str()).collect();
+    let not_observed = format!(
+        "The locks of {}, which are part of Ready by readiness: Required, can't be seen; see StoreReachable.",
+        listed(&names)
+    );
     // What was said of another spec says nothing of the locks of this one.
     let same_generation =
         previous.observed_generation == observed.resource.metadata.generation.unwrap_or_default();
@@ -397,9 +405,11 @@ fn required_locks(
                 .locks
                 .iter()
                 .find(|lock| required(lock.set) && !lock.good && must_be_held(lock.set))?;
+            let set = workload.locks.get(bad.set).map(|set| set.name.as_str());
             let message = format!(
-                "{} of a set with readiness: Required is not in good hands; see LocksHeld.",
-                bad.name
+                "{} (set {}), which is part of Ready by readiness: Required, is not in good hands; see LocksHeld.",
+                bad.name,
+                set.unwrap_or_default()
             );
             Some(Verdict::new(Truth::False, Reason::LocksNotHeld, message))
         }
