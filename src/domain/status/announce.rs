@@ -152,7 +152,9 @@ impl Speaker<'_> {
             note: next.message.clone(),
         });
         memory.said.extend(new.into_iter().map(|id| (event, id)));
-        memory.said.extend(findings.iter().filter(is_stuck).map(orphaned));
+        memory
+            .said
+            .extend(findings.iter().filter(|finding| is_stuck(finding)).map(orphaned));
         if event == EventReason::LocksUnheld {
             let anchor = next.last_transition_time.0.to_string();
             memory.incident.get_or_insert_with(|| Incident {
@@ -165,7 +167,7 @@ impl Speaker<'_> {
     /// A lock without an expiry was held, and its holder is gone now: nobody can take it any more. That is news, though
     /// the reason stays.
     fn stuck(&self, before: Option<&Condition>, findings: &[Finding], memory: &mut Memory) {
-        let stuck = findings.iter().filter(is_stuck);
+        let stuck = findings.iter().filter(|finding| is_stuck(finding));
         let new: Vec<_> = stuck
             .filter(|finding| !memory.said.contains(&orphaned(finding)))
             .collect();
@@ -227,7 +229,7 @@ fn is(condition: &Condition, reason: Reason) -> bool {
     condition.reason == reason.as_str()
 }
 
-fn is_stuck(finding: &&Finding) -> bool {
+fn is_stuck(finding: &Finding) -> bool {
     matches!(finding.problem, Problem::NoExpiry { orphaned: true, .. })
 }
 
