@@ -406,8 +406,11 @@ impl World {
             object["metadata"]["resourceVersion"] = json!("1");
             object["metadata"]["generation"] = json!(1);
             if kind == children::ChildKind::Deployment {
-                let ready = self.pods.iter().filter(|pod| pod.ready_since.is_some()).count();
-                let updated = if self.rolling { 0 } else { self.pods.len() };
+                // A pod that is being deleted is none of its replicas any more.
+                let replicas = || self.pods.iter().filter(|pod| !pod.terminating);
+                let ready = replicas().filter(|pod| pod.ready_since.is_some()).count();
+                let replicas = replicas().count();
+                let updated = if self.rolling { 0 } else { replicas };
                 let reason = if self.rolling {
                     "ReplicaSetUpdated"
                 } else {
@@ -422,7 +425,7 @@ impl World {
                 object.insert(
                     "status".into(),
                     json!({
-                        "observedGeneration": 1, "replicas": self.pods.len(), "readyReplicas": ready,
+                        "observedGeneration": 1, "replicas": replicas, "readyReplicas": ready,
                         "updatedReplicas": updated, "availableReplicas": ready,
                         "conditions": [
                             { "type": "Available", "status": enough, "reason": "x", "message": "Too few pods." },

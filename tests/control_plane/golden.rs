@@ -68,6 +68,14 @@ fn stories() -> Vec<(String, Told)> {
 async fn every_story_as_kubectl_describes_it() {
     let stories = stories();
     assert!(stories.len() >= 5, "only {} stories", stories.len());
+    let sources: String = ["calm.rs", "holders.rs", "store.rs"]
+        .iter()
+        .map(|file| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(TOLD).join(file)).unwrap())
+        .collect();
+    for (name, _) in &stories {
+        let told = sources.contains(&format!("tell(&world, \"{name}\");"));
+        assert!(told, "nobody tells {name} any more: remove it");
+    }
     let names: BTreeSet<_> = stories.iter().map(|(name, _)| format!("{name}.snap")).collect();
     let described: Vec<_> = futures::stream::iter(stories)
         .map(async |(name, told)| (describe(&name, &told).await, name))
@@ -132,8 +140,13 @@ async fn describe(story: &str, told: &Told) -> String {
         );
     }
     let namespaced = format!("--namespace={namespace}");
+    let columns = kubectl(&["get", "cwl", &name, &namespaced]).await;
     let text = kubectl(&["describe", "cwl", &name, &namespaced]).await;
-    normal(&text, told)
+    format!(
+        "$ kubectl get cwl {name}\n{}\n$ kubectl describe cwl {name}\n{}",
+        without_age(&columns),
+        normal(&text, told)
+    )
 }
 
 /// Creates the resource, as somebody would with kubectl.
@@ -149,6 +162,15 @@ async fn create(room: &Room, told: &serde_json::Value) -> CoordinatedWorkload {
         .await
         .unwrap();
     serde_json::from_value(serde_json::to_value(created).unwrap()).unwrap()
+}
+
+/// The columns but the last, which is how long ago the resource was written here.
+fn without_age(columns: &str) -> String {
+    let rows = columns.lines().map(|row| {
+        let age = row.trim_end().rfind(' ').unwrap_or_default();
+        row[..age].trim_end().to_owned() + "\n"
+    });
+    rows.collect()
 }
 
 /// What is different each time: where and when it was written.
