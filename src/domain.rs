@@ -18,6 +18,7 @@ pub mod locks;
 pub mod memory;
 pub mod neighbours;
 pub mod ownership;
+pub mod repeats;
 pub mod rollout;
 pub mod selector;
 #[cfg(test)]

@@ -388,17 +388,7 @@ fn fields_that_are_mentioned_exist() {
     );
 }
 
-// What is not supported.
-
-/// A field of the README's table, and a spec and a lock set that use it.
-fn not_supported() -> Vec<(&'static str, Value, Value)> {
-    let none = || json!({});
-    vec![(
-        "spec.locks[].every",
-        none(),
-        json!({ "hold": "Intermittent", "every": "1h" }),
-    )]
-}
+// Manifests.
 
 fn merged(mut base: Value, change: &Value) -> Value {
     for (field, value) in change.as_object().unwrap() {
@@ -431,35 +421,6 @@ fn base_spec() -> Value {
     })
 }
 
-#[test]
-fn exactly_what_is_not_observed_is_called_not_supported_yet() {
-    let listed = rows(section(&README, 3, "Not supported yet"));
-    let cases = not_supported();
-    let fields = cases.iter().map(|(field, ..)| *field).collect();
-    assert_eq!(
-        table_faults("not supported yet", &listed, &fields),
-        Vec::<String>::new()
-    );
-    for (field, spec, set) in cases {
-        let plain = json!({ "name": "a", "hold": "Continuous", "dialect": "Rigatoni", "names": ["x"] });
-        let spec = merged(
-            merged(base_spec(), &json!({ "locks": [merged(plain, &set)] })),
-            &spec,
-        );
-        let found = parsed(resource(&spec)).unwrap().not_supported;
-        assert_eq!(
-            found
-                .iter()
-                .map(|problem| problem.field.replace("[0]", "[]"))
-                .collect::<Vec<_>>(),
-            [field],
-            "it is supported, or something else isn't: {found:?}"
-        );
-    }
-}
-
-// Manifests.
-
 fn manifest_faults(text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for block in fenced(text, "yaml") {
@@ -480,8 +441,9 @@ fn manifest_faults(text: &str) -> Vec<String> {
             faults.push(format!("no CoordinatedWorkload: {error}\n{block}"));
             continue;
         }
-        let problems = parsed(value).map_or_else(|invalid| invalid, |workload| workload.not_supported);
-        faults.extend(problems.iter().map(ToString::to_string));
+        if let Err(problems) = parsed(value) {
+            faults.extend(problems.iter().map(ToString::to_string));
+        }
     }
     faults
 }

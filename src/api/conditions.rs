@@ -158,6 +158,8 @@ names! {
         LocksLost,
         /// `LocksHeld`: nobody holds a Continuous lock for longer than its grace.
         LocksUnheld,
+        /// `LocksHeld`: an Intermittent lock was not taken for its period.
+        LocksOverdue,
         /// `LocksHeld`: a key has a wrong type or a value that does not fit.
         Malformed,
         /// `LocksHeld`: a lock never expires although it should.
@@ -228,6 +230,10 @@ names! {
         LocksConcentrated,
         /// Nobody holds a Continuous lock for longer than its grace.
         LocksUnheld,
+        /// An Intermittent lock was not taken for its period.
+        LocksOverdue,
+        /// An Intermittent lock was taken twice where once was enough.
+        LockRepeated,
         /// A lock's owner is gone and the lock still runs.
         LocksOrphaned,
         /// A lock never expires although it should.
@@ -273,6 +279,8 @@ impl EventReason {
             Self::LocksLost
             | Self::LocksConcentrated
             | Self::LocksUnheld
+            | Self::LocksOverdue
+            | Self::LockRepeated
             | Self::LocksOrphaned
             | Self::LockWithoutExpiry
             | Self::LockOverheld
@@ -297,8 +305,8 @@ names! {
         FieldConflict,
         /// An autoscaler that the spec makes no room for.
         ForeignAutoscaler,
-        /// The spec asks for what this version can't observe.
-        NotSupportedYet,
+        /// Within the last hour, a lock was taken twice where once was enough.
+        LockRepeated,
         /// The pods' environment names another Redis than `spec.redis`.
         RedisHostDiffers,
         /// The locks' own expiry is not `ttl`.

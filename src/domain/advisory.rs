@@ -21,6 +21,7 @@ use super::{
     finding::{listed, with_next_step},
     locks::Mono,
     neighbours::Neighbours,
+    repeats::Repeats,
     rollout::DeploymentView,
     workload::Workload,
 };
@@ -44,6 +45,8 @@ pub struct Advised<'a> {
     pub neighbours: &'a Neighbours,
     /// Others' changes that were taken back.
     pub drift: &'a Drift,
+    /// Locks that were taken twice.
+    pub repeats: &'a Repeats,
     /// The present moment: a correction is told for an hour.
     pub now: Mono,
     /// The advice that status holds.
@@ -57,12 +60,13 @@ impl Advised<'_> {
         said.map(|said| said.message.as_str())
     }
 
-    /// What a process before this one said of others' changes: this one knows nothing of them, and gives them the time
-    /// that they would have had.
+    /// What a process before this one said of others' changes, and of work done twice: this one knows nothing of them,
+    /// and gives them the time that they would have had.
     fn still_said(&self, code: AdvisoryCode) -> Option<&Advisory> {
         let fought = code == AdvisoryCode::FieldConflict && self.drift.may_be_fought(self.now);
         let recent = code == AdvisoryCode::DriftCorrected && self.drift.may_be_recent(self.now);
-        let mut previous = self.previous.iter().filter(|_| fought || recent);
+        let repeated = code == AdvisoryCode::LockRepeated && self.repeats.may_be_recent(self.now);
+        let mut previous = self.previous.iter().filter(|_| fought || recent || repeated);
         previous.find(|said| said.code == code.as_str())
     }
 }
@@ -109,7 +113,7 @@ fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
     match code {
         AdvisoryCode::FieldConflict => others::field_conflict(advised),
         AdvisoryCode::ForeignAutoscaler => others::foreign_autoscaler(advised),
-        AdvisoryCode::NotSupportedYet => others::not_supported(workload),
+        AdvisoryCode::LockRepeated => others::lock_repeated(advised),
         AdvisoryCode::RedisHostDiffers => store::host_differs(advised),
         AdvisoryCode::TtlDiffers => locks::ttl_differs(advised),
         AdvisoryCode::RenewIntervalLong => locks::renew_interval_long(spec),

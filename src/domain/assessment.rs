@@ -5,6 +5,7 @@
 mod discovered;
 mod ends;
 mod lock;
+mod period;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -97,13 +98,15 @@ pub fn assess(
     let Some((observation, store, mode)) = seen else {
         memory.interrupt(now.mono);
         incident::recheck(memory, &mut recheck);
+        memory.repeats.say(&mut memory.outbox, now.mono, &mut recheck);
         assessment.recheck_at = recheck.0;
         return assessment;
     };
     let found = discovered::found(workload, observation);
-    let names = found.iter().flatten();
-    memory.forget_undeclared(workload, &names.map(|found| found.id.clone()).collect());
+    let names = found.iter().flatten().map(|found| found.id.clone());
+    memory.forget_undeclared(workload, &names.collect());
     let cursor = advance_cursor(memory, store.identity, observation);
+    let connected = connected_since(&observation.link, now.mono);
     let mut keys = observation.keys.iter();
     for (index, set) in workload.locks.iter().enumerate() {
         let first = assessment.locks.len();
@@ -121,6 +124,7 @@ pub fn assess(
                 declared: true,
             };
             view.learn_ttl(snapshot);
+            view.follow(snapshot, cursor, connected);
             assessment.ended.extend(view.take_ends(snapshot, cursor));
             let (judged, finding) = view.judge(index, snapshot, rollout, &store.place, &mut recheck);
             assessment.locks.push(judged);
@@ -175,9 +179,17 @@ pub fn assess(
     memory.forget_pods(&holding, now.mono);
     incident::say(&assessment.ended, &assessment.locks, memory, now);
     incident::recheck(memory, &mut recheck);
+    memory.repeats.say(&mut memory.outbox, now.mono, &mut recheck);
     assessment.findings.sort_by_key(Finding::rank);
     assessment.recheck_at = recheck.0;
     assessment
+}
+
+fn connected_since(link: &Link, now: Mono) -> Mono {
+    match link {
+        Link::Up { since, .. } => *since,
+        Link::Connecting { .. } | Link::Down { .. } => now,
+    }
 }
 
 fn look(memory: &mut StoreMemory, store: &StoreView, now: Now, recheck: &mut Recheck) -> Sight {

@@ -41,6 +41,17 @@ pub enum Problem {
         /// Since when, for people.
         since: Option<Timestamp>,
     },
+    /// Nobody took it for its period.
+    Overdue {
+        /// Since when, for people; `None`: only status knew.
+        since: Option<Timestamp>,
+        /// The pod that took it then; `None`: nobody was seen to.
+        by: Option<Option<String>>,
+        /// The pod that holds it still; `None`: nobody does.
+        still: Option<Option<String>>,
+        /// The period.
+        every: Duration,
+    },
     /// Wrong type, or a value that does not fit the pattern.
     Malformed {
         /// Key in Redis.
@@ -117,6 +128,7 @@ impl Finding {
         match self.problem {
             Problem::Lost(_) => Reason::LocksLost,
             Problem::Unheld { .. } => Reason::LocksUnheld,
+            Problem::Overdue { .. } => Reason::LocksOverdue,
             Problem::Malformed { .. } => Reason::Malformed,
             Problem::NoExpiry { .. } => Reason::NoExpiry,
             Problem::Foreign { .. } => Reason::ForeignHolder,
@@ -131,6 +143,7 @@ impl Finding {
         match self.problem {
             Problem::Lost(_) | Problem::Malformed { .. } => None,
             Problem::Unheld { .. } => Some(EventReason::LocksUnheld),
+            Problem::Overdue { .. } => Some(EventReason::LocksOverdue),
             Problem::NoExpiry { .. } => Some(EventReason::LockWithoutExpiry),
             Problem::Foreign { .. } => Some(EventReason::ForeignLockHolder),
             Problem::Overheld { .. } => Some(EventReason::LockOverheld),
@@ -144,11 +157,12 @@ impl Finding {
         match self.problem {
             Problem::Lost(_) => 0,
             Problem::Unheld { .. } => 1,
-            Problem::Malformed { .. } => 2,
-            Problem::NoExpiry { .. } => 3,
-            Problem::Foreign { .. } => 4,
-            Problem::Overheld { .. } => 5,
-            Problem::Orphaned { .. } => 6,
+            Problem::Overdue { .. } => 2,
+            Problem::Malformed { .. } => 3,
+            Problem::NoExpiry { .. } => 4,
+            Problem::Foreign { .. } => 5,
+            Problem::Overheld { .. } => 6,
+            Problem::Orphaned { .. } => 7,
         }
     }
 
@@ -255,6 +269,14 @@ impl Finding {
             Problem::Unheld { .. } => {
                 "Next: see whether the pods still try to take it; a library that never retries needs a restart \
                  (kubectl rollout restart)."
+            }
+            Problem::Overdue { still: Some(_), .. } => {
+                "Next: see whether the last run still gets on with its work (kubectl logs); if it hangs, delete its pod; if \
+                 runs may take that long, raise every."
+            }
+            Problem::Overdue { still: None, .. } => {
+                "Next: see whether any pod still schedules this work (kubectl logs), and whether it takes this lock for it; \
+                 if it runs more seldom, raise every."
             }
             Problem::Malformed { .. } => {
                 "Next: compare dialect, holder pattern and key prefix with what the application writes."

@@ -228,6 +228,9 @@ pub struct KeySnapshot {
     pub state: KeyState,
     /// Ends of its holds, oldest first, at most [`table::ENDS_PER_KEY`].
     pub ends: Vec<End>,
+    /// When a change was announced last while it was free, and it was free again by the time that it was read: somebody
+    /// held it for so short a time that no answer shows who.
+    pub touched: Option<Mono>,
 }
 
 /// How changes of hands are learned.

@@ -16,6 +16,7 @@ use super::{
     drift::Drift,
     locks::{Mono, quorum::Quorum},
     ownership::PodView,
+    repeats::{Repeats, Take},
     status::EXHAUSTED_AFTER,
     workload::{LockSet, Workload},
 };
@@ -51,6 +52,8 @@ pub struct Memory {
     pub intermittent_said: Option<Mono>,
     /// Losses of Intermittent locks that were not said yet.
     pub intermittent_unsaid: Vec<(LockId, Loss)>,
+    /// Locks that were taken twice where once was enough.
+    pub repeats: Repeats,
     /// What is wrong with which locks, as it was said since `LocksHeld` was True last.
     pub said: BTreeSet<(EventReason, LockId)>,
     /// Verdicts that blindness replaced: status and reason, by type. What they said is no news when sight is back.
@@ -163,6 +166,8 @@ pub struct LockMemory {
     /// How long the present hold lasted at least before its first answer in this process, as status said; `None`: not
     /// asked yet.
     pub held_before: Option<Duration>,
+    /// When it was taken, if that is to be once in a period.
+    pub period: PeriodMemory,
     /// Whether somebody was ever seen to hold it, in this process or by status.
     pub ever_held: bool,
     /// What only status knows of it.
@@ -189,8 +194,33 @@ pub struct Told {
     pub no_expiry: bool,
     /// How it was held.
     pub hold: Option<Shown>,
-    /// It was held for longer than it may be.
-    pub overheld: bool,
+    /// It was held for longer than it may be, by this pod as far as it was named.
+    pub overheld: Option<Option<String>>,
+    /// State and pod of a row that told no moment.
+    pub momentless: Option<(LockState, Option<String>)>,
+}
+
+/// When a lock was taken that is to be taken once in a period.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeriodMemory {
+    /// The endpoint on whose clock `latest` is.
+    pub endpoint: Option<u64>,
+    /// The first answer that showed the latest hold.
+    pub latest: Mono,
+    /// The last time that somebody was seen to take it.
+    pub taken: Option<Take>,
+    /// The shortest hold that was seen from beginning to end.
+    pub shortest: Option<Duration>,
+    /// Since when the connection stands over which it is seen; `None`: it isn't.
+    pub connected: Option<Mono>,
+    /// Since when it was to be taken and was not.
+    pub running_since: Option<Mono>,
+    /// The same for people; `None`: only status knew.
+    pub since: Option<Timestamp>,
+    /// The pod that took it then, if somebody did; `None`: that is when it was looked at first.
+    pub by: Option<Option<String>>,
+    /// It is overdue, until it is taken.
+    pub overdue: bool,
 }
 
 /// A lock's row.
@@ -467,6 +497,7 @@ impl Memory {
     pub fn interrupt(&mut self, now: Mono) {
         for lock in self.locks.values_mut() {
             lock.grace.run(false, now);
+            lock.period.connected = None;
         }
         for balance in self.balance.values_mut() {
             balance.interrupt(now);

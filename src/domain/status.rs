@@ -162,6 +162,7 @@ pub(super) fn report(
             store: observed.store,
             neighbours: observed.neighbours,
             drift: &memory.children.drift,
+            repeats: &memory.repeats,
             now: now.mono,
             previous: &previous.advisories,
         }),

@@ -68,8 +68,6 @@ pub struct Workload {
     pub store_ports: Vec<u16>,
     /// The lock sets.
     pub locks: Vec<LockSet>,
-    /// What is right in the spec and can't be done by this version, which therefore says nothing about it.
-    pub not_supported: Vec<Problem>,
     /// Change nothing.
     pub suspend: bool,
     /// What to do with foreign objects.
@@ -298,6 +296,8 @@ pub struct LockSet {
     pub unheld_grace: Duration,
     /// How long a hold may last; `None`: for ever.
     pub max_hold: Option<Duration>,
+    /// In which time each declared lock is taken once; `None`: at any time.
+    pub every: Option<Duration>,
     /// Balance; `None`: not judged.
     pub balance: Option<Balance>,
     /// Whether a foreign holder is a finding.

@@ -118,29 +118,3 @@ pub(crate) async fn a_spec_that_cannot_be_used_stalls_and_creates_nothing_until_
         .await;
     assert_eq!(place.warnings("web").await, ["InvalidSpec"]);
 }
-
-pub(crate) async fn what_is_not_supported_yet_runs_and_nothing_is_claimed_about_it() {
-    let place = Place::new("unsupported").await;
-    let _operator = operator(&place, &[]).await;
-    let mut spec = super::place::spec(2);
-    spec["redis"] = json!({ "url": "redis://redis:6379" });
-    let set = json!({ "name": "jobs", "hold": "Intermittent", "dialect": "Rigatoni", "names": ["a"], "every": "1h" });
-    spec["locks"] = json!([set]);
-    place.apply("web", &spec).await;
-    let history = place.follow("web");
-    let seen = history.first(0, "it runs", super::place::Seen::is_ready).await;
-    let advisories = seen.status()["advisories"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let said = advisories
-        .iter()
-        .find(|advisory| advisory["code"] == "NotSupportedYet");
-    let message = said.map(|advisory| advisory["message"].to_string());
-    assert!(
-        message
-            .as_ref()
-            .is_some_and(|message| message.contains("spec.locks[0].every")),
-        "{message:?}"
-    );
-}

@@ -1,10 +1,7 @@
-//! Advice about others that act on the same objects, and about what this version leaves out.
+//! Advice about others that act on the same objects, and about work that was done twice.
 
 use super::{Advice, Advised, listed};
-use crate::domain::{
-    neighbours::Target,
-    workload::{Scaling, Workload},
-};
+use crate::domain::{neighbours::Target, repeats::NEXT_STEP, workload::Scaling};
 
 /// Somebody insists on other values than the spec's; Ready is False meanwhile.
 pub(super) fn field_conflict(advised: &Advised<'_>) -> Option<Advice> {
@@ -90,20 +87,20 @@ pub(super) fn foreign_autoscaler(advised: &Advised<'_>) -> Option<Advice> {
     ))
 }
 
-/// Fields that are right and that this version leaves out.
-pub(super) fn not_supported(workload: &Workload) -> Option<Advice> {
-    let fields: Vec<_> = workload
-        .not_supported
-        .iter()
-        .map(|problem| problem.field.as_str())
+/// What was taken twice within the hour.
+pub(super) fn lock_repeated(advised: &Advised<'_>) -> Option<Advice> {
+    let locks: Vec<_> = advised
+        .repeats
+        .recent(advised.now)
+        .map(|(set, lock)| format!("{lock} (set {set})"))
         .collect();
-    (!fields.is_empty()).then(|| {
+    (!locks.is_empty()).then(|| {
         Advice::new(
             format!(
-                "this version of Lockstep can't observe what is asked for by {}, and says nothing about it.",
-                listed(&fields)
+                "within the last hour a lock that is to be taken once in its period was taken twice within half of it: {}.",
+                listed(&locks)
             ),
-            "Watch it by other means until a later version can.",
+            NEXT_STEP,
         )
     })
 }

@@ -108,21 +108,15 @@ impl Case {
             store: self.store.as_ref(),
             neighbours: &self.neighbours,
             drift: &self.drift,
+            repeats: &Repeats::default(),
             now: self.now,
             previous: &self.previous,
         })
     }
 
-    /// What is said, apart from what this version leaves out: several sets here are of those.
-    fn besides_support(&self) -> Vec<Advisory> {
-        let mut said = self.advice();
-        said.retain(|said| said.code != AdvisoryCode::NotSupportedYet.as_str());
-        said
-    }
-
     /// Codes that are said, in their order.
     fn codes(&self) -> Vec<String> {
-        self.besides_support().into_iter().map(|said| said.code).collect()
+        self.advice().into_iter().map(|said| said.code).collect()
     }
 
     /// What is said under this code.
@@ -134,7 +128,7 @@ impl Case {
 
     /// The one thing that is said.
     fn message(&self, code: AdvisoryCode) -> String {
-        let said = self.besides_support();
+        let said = self.advice();
         assert_eq!(
             said.iter().map(|said| said.code.as_str()).collect::<Vec<_>>(),
             [code.as_str()],

@@ -27,6 +27,7 @@ impl LockView<'_> {
             let entry = self.entry();
             *entry = crate::domain::memory::LockMemory {
                 lost: entry.lost.take(),
+                period: std::mem::take(&mut entry.period),
                 last_end: Some(LastEnd {
                     cause,
                     from: from.clone(),
@@ -72,12 +73,7 @@ impl LockView<'_> {
 
     /// A hold after an end closes the gap. It has a length only if it was seen how the hold was taken.
     fn close_gap(&mut self, next: &Hold) {
-        let to = match self.owner(next) {
-            Owner::Live(pod) => Some(pod.view.name.clone()),
-            Owner::Gone { name, .. } => Some(name),
-            Owner::Other => self.other(next).map(|(pod, _)| pod),
-            Owner::Untold | Owner::Unfit => None,
-        };
+        let to = self.pod_of(next);
         let entry = self.entry();
         entry.ever_held = true;
         let Some(end) = entry

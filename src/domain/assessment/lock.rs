@@ -132,6 +132,16 @@ impl LockView<'_> {
         Some((owner.as_str().to_owned(), workload.clone()))
     }
 
+    /// The pod that holds it, as far as it may be named.
+    pub(super) fn pod_of(&self, hold: &Hold) -> Option<String> {
+        match self.owner(hold) {
+            Owner::Live(pod) => Some(pod.view.name.clone()),
+            Owner::Gone { name, .. } => Some(name),
+            Owner::Other => self.other(hold).map(|(pod, _)| pod),
+            Owner::Untold | Owner::Unfit => None,
+        }
+    }
+
     fn owner_pod<'p>(&self, pod: &'p PodMemory) -> Owner<'p> {
         match pod.not_live_since(self.container()) {
             None => Owner::Live(pod),
@@ -204,6 +214,7 @@ impl LockView<'_> {
         ) {
             self.forget_told_hold();
         }
+        let problem = self.judge_period(&mut judged, problem, rollout, recheck);
         if judged.state != LockState::Unheld {
             let now = self.now.mono;
             self.entry().grace.run(false, now);
@@ -250,7 +261,7 @@ impl LockView<'_> {
         self.untell(|reason| reason == Reason::Overheld);
         let continuous = self.continuous();
         let entry = self.entry();
-        (entry.told.hold, entry.told.overheld, entry.held_before) = (None, false, None);
+        (entry.told.hold, entry.told.overheld, entry.held_before) = (None, None, None);
         if !continuous {
             // A Continuous lock has a row of its own when nobody holds it.
             entry.shown = None;
@@ -481,18 +492,12 @@ impl LockView<'_> {
         let allowed = self.set.max_hold.unwrap_or_default();
         let entry = self.entry();
         *entry.held_before.get_or_insert_with(|| {
-            let overheld = std::mem::take(&mut entry.told.overheld);
+            let same = |pod: &Option<String>| !hold.seen_taken && *pod == judged.pod;
+            let overheld = entry.told.overheld.take().filter(same).map(|_| allowed);
             let told = entry.told.hold.take();
-            let Some(told) = told.filter(|told| !hold.seen_taken && told.pod == judged.pod) else {
-                return Duration::ZERO;
-            };
-            let lasted = Duration::try_from(first_seen.duration_since(told.since)).unwrap_or_default();
-            let lasted = if told.state == judged.state {
-                lasted
-            } else {
-                Duration::ZERO
-            };
-            if overheld { lasted.max(allowed) } else { lasted }
+            let told = told.filter(|told| told.state == judged.state && same(&told.pod));
+            let lasted = told.and_then(|told| first_seen.duration_since(told.since).try_into().ok());
+            lasted.max(overheld).unwrap_or_default()
         })
     }
 

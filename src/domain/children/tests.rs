@@ -47,7 +47,6 @@ fn workload() -> Workload {
         store: None,
         store_ports: Vec::new(),
         locks: Vec::new(),
-        not_supported: Vec::new(),
         suspend: false,
         conflict_policy: ConflictPolicy::Fail,
     }

@@ -21,6 +21,12 @@ pub(super) fn sentence(first: &Finding, group: &[&Finding]) -> String {
     match &first.problem {
         Problem::Lost(loss) => lost(&lock, loss, group),
         Problem::Unheld { history, since } => unheld(&lock, history, *since, many),
+        Problem::Overdue {
+            since,
+            by,
+            still,
+            every,
+        } => overdue(&lock, *since, by.as_ref(), still.as_ref(), *every, many),
         Problem::Malformed { key, wrong_type } => {
             let keys = one_or_many("the key", "keys such as");
             let what = if *wrong_type {
@@ -94,6 +100,34 @@ fn unheld(lock: &str, history: &Unheld, since: Option<Timestamp>, many: bool) ->
         Unheld::Unexplained => format!("nobody holds {lock}{since}; how the last hold ended was not seen"),
         Unheld::Untold => format!("nobody holds {lock}{since}"),
     }
+}
+
+fn overdue(
+    lock: &str,
+    since: Option<Timestamp>,
+    by: Option<&Option<String>>,
+    still: Option<&Option<String>>,
+    every: Duration,
+    many: bool,
+) -> String {
+    let (it_is, it) = if many {
+        ("they are", "them")
+    } else {
+        ("it is", "it")
+    };
+    let every = spec::Duration::from(every);
+    let since = since.map_or_else(
+        || format!(" for longer than {every} and a ttl"),
+        |since| {
+            let took = by.map(|pod| format!(", when {} did", named(pod.as_ref())));
+            format!(" since {}{}", time(since), took.unwrap_or_default())
+        },
+    );
+    let still = match still {
+        Some(pod) => format!("; {} holds {it} still", named(pod.as_ref())),
+        None => String::new(),
+    };
+    format!("nobody took {lock}{since}, though {it_is} to be taken every {every}{still}")
 }
 
 /// Of several the moments of the first: the others follow.

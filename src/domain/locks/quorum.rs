@@ -107,6 +107,7 @@ impl Quorum {
             probe: Arc::clone(probe),
             state: KeyState::Absent { since: now },
             ends: vec![],
+            touched: None,
         };
         let keys = by_key
             .into_values()
@@ -162,6 +163,7 @@ impl Quorum {
             probe: Arc::clone(probe),
             state,
             ends: lock.ends.iter().cloned().collect(),
+            touched: votes.touched(),
         }
     }
 }
@@ -175,6 +177,14 @@ impl Votes<'_> {
                 KeyState::Held(hold) => Some(hold),
                 KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => None,
             })
+    }
+
+    /// When a majority had seen it touched.
+    fn touched(&self) -> Option<Mono> {
+        let snapshots = self.snapshots.iter().flatten();
+        let mut touched: Vec<Mono> = snapshots.filter_map(|snapshot| snapshot.touched).collect();
+        touched.sort_unstable_by(|a, b| b.cmp(a));
+        touched.get(self.majority - 1).copied()
     }
 
     fn state(&self, before: &Lock, now: Mono) -> KeyState {

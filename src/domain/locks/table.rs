@@ -254,16 +254,12 @@ impl Table {
     /// What is known of a lock now; [`KeyState::Unknown`] for one that nobody watches.
     #[must_use]
     pub fn snapshot(&self, probe: &Arc<Probe>) -> KeySnapshot {
-        let (state, ends) = self
-            .entries
-            .get(&**probe)
-            .map_or((KeyState::Unknown, Vec::new()), |entry| {
-                (entry.state(), entry.ends())
-            });
+        let entry = self.entries.get(&**probe);
         KeySnapshot {
             probe: Arc::clone(probe),
-            state,
-            ends,
+            state: entry.map_or(KeyState::Unknown, Entry::state),
+            ends: entry.map(Entry::ends).unwrap_or_default(),
+            touched: entry.and_then(Entry::touched),
         }
     }
 

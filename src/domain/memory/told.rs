@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{BalanceMemory, Cause, Incident, LockMemory, Loss, Memory, Shown, Told};
-use crate::api::{
-    conditions::{ConditionType, EventReason, Reason},
-    spec::Duration,
-    status::{CoordinatedWorkloadStatus, Flag, LockState, Row},
+use crate::{
+    api::{
+        conditions::{ConditionType, EventReason, Reason},
+        spec::Duration,
+        status::{CoordinatedWorkloadStatus, Flag, LockState, Row},
+    },
+    domain::repeats::Repeats,
 };
 
 /// A condition as it was told.
@@ -44,6 +47,7 @@ impl Memory {
     pub fn from_status(status: &CoordinatedWorkloadStatus) -> Self {
         let mut memory = Self {
             recent: status.recent.clone(),
+            repeats: Repeats::told(&status.advisories),
             ..Self::default()
         };
         for set in status.locks.iter().flat_map(|locks| &locks.sets) {
@@ -76,7 +80,12 @@ impl Memory {
         let unheld = told.is(Reason::LocksUnheld);
         let by_loss = told.is(Reason::LocksLost);
         self.had_verdict = told.status != "Unknown";
-        let reasons = [Reason::LocksLost, Reason::LocksUnheld, Reason::Overheld];
+        let reasons = [
+            Reason::LocksLost,
+            Reason::LocksUnheld,
+            Reason::LocksOverdue,
+            Reason::Overheld,
+        ];
         self.told_verdict = reasons.into_iter().find(|reason| told.is(*reason));
         let rows = status.locks.iter().flat_map(|locks| &locks.rows);
         for row in rows.clone() {
@@ -180,7 +189,8 @@ fn from_row(row: &Row, status: &CoordinatedWorkloadStatus) -> LockMemory {
             orphan: row.pod.clone().filter(|_| row.state == LockState::Orphaned),
             no_expiry: row.flags.contains(&Flag::NoExpiry),
             hold: shown.clone().filter(|_| !unknown),
-            overheld,
+            overheld: overheld.then(|| row.pod.clone()),
+            momentless: (since.is_none() && !lost).then(|| (row.state, row.pod.clone())),
         },
         shown,
         ..LockMemory::default()

@@ -4,6 +4,7 @@ mod age;
 mod blindness;
 mod holds;
 mod owners;
+mod periods;
 mod sets;
 mod store;
 

@@ -130,10 +130,7 @@ impl SetParser<'_> {
             .duration("unheldGrace", unheld_grace.as_ref())
             .unwrap_or_else(|| UNHELD_GRACE.max(retry_interval.saturating_mul(3)));
         let max_hold = self.positive("maxHold", max_hold.as_ref());
-        // Without effect yet, and said so; the locks themselves are watched.
-        if self.positive("every", every.as_ref()).is_some() {
-            self.not_supported_yet("every", "");
-        }
+        let every = self.positive("every", every.as_ref());
         let balance = self.balance(*hold, balance.as_ref(), ttl);
         Some(LockSet {
             name: name.clone(),
@@ -150,6 +147,7 @@ impl SetParser<'_> {
             assumed,
             unheld_grace,
             max_hold,
+            every,
             balance,
             foreign_holders: foreign_holders.unwrap_or_default(),
             readiness: readiness.unwrap_or_default(),
@@ -297,10 +295,5 @@ impl SetParser<'_> {
 
     fn invalid(&mut self, field: &str, message: impl Into<String>) {
         self.problems.invalid(format!("{}.{field}", self.path), message);
-    }
-
-    fn not_supported_yet(&mut self, field: &str, what: &str) {
-        self.problems
-            .not_supported_yet(format!("{}.{field}", self.path), what);
     }
 }

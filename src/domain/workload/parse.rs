@@ -23,14 +23,11 @@ use crate::api::{
 const DEFAULT_PORT: u16 = 6379;
 /// Redis' usual ports, plain and TLS, for servers that only a Secret or a Sentinel names.
 const USUAL_PORTS: [u16; 2] = [6379, 6380];
-/// The rest of every message about something that comes with later work.
-const NOT_YET: &str = "not supported yet by this version of Lockstep";
 
 /// The problems found so far.
 #[derive(Default)]
 pub(super) struct Problems {
     invalid: Vec<Problem>,
-    not_supported: Vec<Problem>,
 }
 
 impl Problems {
@@ -39,19 +36,6 @@ impl Problems {
         self.invalid.push(Problem {
             field: field.into(),
             message: message.into(),
-        });
-    }
-
-    /// `what` of this field comes with later work; empty: all of it.
-    pub(super) fn not_supported_yet(&mut self, field: impl Into<String>, what: &str) {
-        let message = if what.is_empty() {
-            NOT_YET.to_owned()
-        } else {
-            format!("{what} is {NOT_YET}")
-        };
-        self.not_supported.push(Problem {
-            field: field.into(),
-            message,
         });
     }
 }
@@ -117,7 +101,6 @@ pub fn parse(resource: &CoordinatedWorkload) -> Result<Workload, Vec<Problem>> {
         store,
         store_ports: redis.as_ref().map(store_ports).unwrap_or_default(),
         locks: sets.into_iter().flatten().collect(),
-        not_supported: problems.not_supported,
         suspend: suspend.unwrap_or_default(),
         conflict_policy: conflict_policy.unwrap_or_default(),
     })

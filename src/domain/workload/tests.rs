@@ -71,12 +71,6 @@ fn fields(result: Result<Workload, Vec<Problem>>) -> Vec<String> {
         .collect()
 }
 
-/// The fields that this version can't do.
-fn unsupported(workload: &Workload) -> Vec<&str> {
-    let problems = workload.not_supported.iter();
-    problems.map(|problem| problem.field.as_str()).collect()
-}
-
 #[test]
 fn the_smallest_resource_gets_every_default() {
     let template = json!({ "spec": { "containers": [{ "name": "main", "madeUp": 0.5 }] } });
@@ -103,7 +97,6 @@ fn the_smallest_resource_gets_every_default() {
         store: None,
         store_ports: Vec::new(),
         locks: Vec::new(),
-        not_supported: Vec::new(),
         suspend: false,
         conflict_policy: ConflictPolicy::Fail,
     };
@@ -270,6 +263,7 @@ fn rigatoni_brings_its_settings() {
             },
             unheld_grace: secs(30),
             max_hold: None,
+            every: None,
             balance: Some(Balance {
                 slack: 1,
                 ratio: 2.0,
@@ -504,15 +498,16 @@ fn every_kind_of_store_and_tls_is_understood() {
 }
 
 #[test]
-fn what_comes_later_is_named_and_the_locks_are_observed_all_the_same() {
-    let workload = with_set(&json!({ "hold": "Intermittent", "every": "1h" })).unwrap();
-    let message = workload.not_supported[0].to_string();
-    assert!(
-        message.contains("not supported yet by this version of Lockstep"),
-        "{message}"
+fn limits_of_holds_and_periods_are_carried() {
+    let parsed = set(&json!({ "hold": "Intermittent", "maxHold": "10m", "every": "1h" }));
+    assert_eq!(
+        (parsed.max_hold, parsed.every),
+        (Some(secs(600)), Some(secs(3600)))
     );
-    assert_eq!(unsupported(&workload), ["spec.locks[0].every"]);
-    assert!(workload.locks.len() == 1, "the locks are observed all the same");
+    for field in ["maxHold", "every"] {
+        let zero = with_set(&json!({ "hold": "Intermittent", field: "0s" }));
+        assert_eq!(fields(zero), [format!("spec.locks[0].{field}")]);
+    }
 }
 
 #[test]

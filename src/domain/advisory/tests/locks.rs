@@ -164,6 +164,7 @@ fn sees(case: &mut Case, states: &[KeyState]) {
         probe: Probe::string(b"x").into(),
         state: state.clone(),
         ends: vec![],
+        touched: None,
     });
     case.store = Some(StoreView {
         place: String::new(),

@@ -105,13 +105,3 @@ fn another_process_goes_on_telling_what_it_can_know_nothing_of() {
     case.now = Mono(std::time::Duration::from_hours(1));
     assert_eq!(case.codes(), [""; 0]);
 }
-
-#[test]
-fn what_is_left_out_is_named() {
-    let case = Case::of(&[
-        ("/locks/0/hold", json!("Intermittent")),
-        ("/locks/0/every", json!("1h")),
-    ]);
-    let message = case.under(AdvisoryCode::NotSupportedYet).unwrap();
-    assert!(message.contains("spec.locks[0].every"), "{message}");
-}

@@ -104,6 +104,7 @@ fn key(now: Option<Hold>, before: &[Hold]) -> KeySnapshot {
                 evidence: Evidence::default(),
             })
             .collect(),
+        touched: None,
     }
 }
 

@@ -24,6 +24,10 @@ const NO_EXPIRY_AFTER: Duration = Duration::from_secs(2);
 /// A key that the server refuses to show is tried again after this: its ACL may have been put right.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
 
+/// A change that is announced while a lock is free and leaves it free is a hold too short to be seen, unless the last
+/// hold ended, or was seen so, just before: servers announce an expiry when it is noticed, and some changes twice.
+const TOUCHED_AFTER: Duration = Duration::from_secs(1);
+
 /// Longest time between two looks at a registry that doesn't know a holder.
 const REGISTRY_RETRY: Duration = Duration::from_mins(1);
 
@@ -40,6 +44,11 @@ pub(super) struct Entry {
     registered: bool,
     /// Whether a holder can run out without a change of the key: a member of a sorted set.
     runs_out_unchanged: bool,
+    /// Whether the key changes only when its holder does: neither is there anything beside the lock, nor more than one in
+    /// the key.
+    alone: bool,
+    /// See [`super::super::KeySnapshot::touched`].
+    touched: Option<Mono>,
     /// What the last answer showed; `Unknown` before the first one.
     state: KeyState,
     /// Receipt of the last answer.
@@ -78,6 +87,8 @@ impl Entry {
             lane,
             registered: matches!(probe.beside, Some(Beside::Registry(_))),
             runs_out_unchanged: matches!(probe.form, Form::SortedSetMember { .. }),
+            alone: matches!(probe.form, Form::String(_)) && probe.keys().count() == 1,
+            touched: None,
             state: KeyState::Unknown,
             answered: Mono::default(),
             current: false,
@@ -133,6 +144,10 @@ impl Entry {
                 None
             }
         }
+    }
+
+    pub(super) fn touched(&self) -> Option<Mono> {
+        self.touched
     }
 
     pub(super) fn ends(&self) -> Vec<End> {
@@ -228,6 +243,7 @@ impl Entry {
         self.refused = None;
         match answer {
             Answer::Absent => {
+                changed |= self.touch(interval);
                 changed |= self.end(interval, seq, now);
                 if !matches!(self.state, KeyState::Absent { .. }) {
                     changed = true;
@@ -298,6 +314,19 @@ impl Entry {
             }
             (KeyState::Held(_) | KeyState::Absent { .. } | KeyState::WrongType { .. }, _) => true,
         }
+    }
+
+    /// Whether somebody held it between the last answer and one that shows it free again.
+    fn touch(&mut self, interval: Interval) -> bool {
+        let (KeyState::Absent { since }, Some(at)) = (&self.state, interval.invalidated) else {
+            return false;
+        };
+        let quiet_since = self.touched.map_or(*since, |touched| touched.max(*since));
+        let touched = self.alone && interval.watched && at.since(quiet_since) >= TOUCHED_AFTER;
+        if touched {
+            self.touched = Some(at);
+        }
+        touched
     }
 
     fn begin(&mut self, answer: &Answer, seen_taken: bool, uncertainty: Duration, now: Mono) {

@@ -247,7 +247,7 @@ const FAILURES: [FailureKind; 15] = [
 ];
 
 /// What chance leads to too seldom: a budget that is used up for long, one pod with all locks for long, a master without a
-/// replica, and locks that are held for too long.
+/// replica, locks that are held for too long, and one that nobody takes.
 pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
     let spec = |redis, locks| Spec {
         invalid: false,
@@ -302,6 +302,7 @@ pub(super) fn seldom() -> Vec<(Spec, Vec<Step>)> {
         ),
         (spec(2, 1), vec![Step::Health(alone)]),
         (spec(1, 8), vec![Step::Wait(61)]),
+        (spec(1, 8), vec![Step::Lock(3, LockShape::Free), Step::Wait(700)]),
     ]
 }
 
@@ -620,6 +621,10 @@ impl Spec {
             set["maxHold"] = json!("1m");
             set
         };
+        let periodic = |mut set: Value| {
+            set["every"] = json!("10m");
+            set
+        };
         let mut opaque = set("other", "Continuous", &["z"]);
         opaque["dialect"] = json!("Redlock");
         let mut custom = set("own", "Continuous", &["a", "b"]);
@@ -640,7 +645,7 @@ impl Spec {
             4 => json!([set("jobs", "Continuous", &["a", "b"]), opaque]),
             8 => json!([
                 bounded(set("jobs", "Continuous", &["a", "b"])),
-                bounded(set("cron", "Intermittent", &["c", "d"]))
+                periodic(bounded(set("cron", "Intermittent", &["c", "d"])))
             ]),
             _ => {
                 // More than status has room for.
