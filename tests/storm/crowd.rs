@@ -21,8 +21,10 @@ use super::place::{Place, Seen, is_ready, spec};
 /// Locks of each resource.
 pub(crate) const LOCKS: usize = 10;
 /// Longest wait for what takes long with so many of them on few cores.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_mins(5);
 
+/// Resources that are being made at a time.
+const UNDER_WAY: usize = 40;
 /// How often it is looked whether what is waited for is there.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -77,14 +79,26 @@ impl Crowd {
         }
     }
 
-    /// Makes so many resources, spread over the places.
-    pub(crate) async fn make(places: &[Place], count: usize, redis: &str) {
+    /// Makes so many resources, spread over the places, and waits until each says this. Few are under way at a time: what
+    /// takes long for each of them is written more often.
+    pub(crate) async fn make(
+        &self,
+        places: &[Place],
+        count: usize,
+        redis: &str,
+        fits: impl Fn(&Words) -> bool,
+    ) {
+        let fits = &fits;
         stream::iter(0..count)
-            .for_each_concurrent(8, async |number| {
+            .for_each_concurrent(UNDER_WAY, async |number| {
                 let place = &places[number % places.len()];
-                place
-                    .apply(&format!("web-{number}"), &resource(number, redis))
-                    .await;
+                let name = format!("web-{number}");
+                place.apply(&name, &resource(number, redis)).await;
+                let what = "it was made";
+                self.one(&key(&place.namespace, &name), what, |seen| {
+                    fits(&words(&seen.resource))
+                })
+                .await;
             })
             .await;
     }
@@ -161,15 +175,13 @@ impl Crowd {
     pub(crate) async fn one(&self, key: &str, what: &str, fits: impl Fn(&Seen) -> bool) {
         let deadline = lockstep::clock::mono() + PATIENCE;
         loop {
-            let last = self.shown.last.lock().unwrap().get(key).cloned();
-            if last.as_ref().is_some_and(&fits) {
+            if self.shown.last.lock().unwrap().get(key).is_some_and(&fits) {
                 return;
             }
-            assert!(
-                lockstep::clock::mono() < deadline,
-                "in vain: {what}: {:#?}",
-                last.map(|last| last.status())
-            );
+            if lockstep::clock::mono() > deadline {
+                let last = self.shown.last.lock().unwrap().get(key).map(Seen::status);
+                panic!("in vain: {what}: {key}: {last:#?}");
+            }
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -238,15 +250,7 @@ impl Crowd {
 impl Shown {
     fn resource(&self, resource: CoordinatedWorkload) {
         let key = key(&resource.namespace().unwrap_or_default(), &resource.name_any());
-        let conditions = resource.status.iter().flat_map(|status| &status.conditions);
-        let words = conditions
-            .map(|condition| {
-                (
-                    condition.type_.clone(),
-                    format!("{}/{}", condition.status, condition.reason),
-                )
-            })
-            .collect();
+        let words = words(&resource);
         let mut all = self.resources.lock().unwrap();
         all.entry(key.clone())
             .or_default()
@@ -262,6 +266,16 @@ impl Shown {
             self.pods.lock().unwrap().insert(key, pod.name_any());
         }
     }
+}
+
+fn words(resource: &CoordinatedWorkload) -> Words {
+    let conditions = resource.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .map(|condition| {
+            let verdict = format!("{}/{}", condition.status, condition.reason);
+            (condition.type_.clone(), verdict)
+        })
+        .collect()
 }
 
 pub(crate) fn key(namespace: &str, name: &str) -> Key {

@@ -100,7 +100,7 @@ pub(crate) async fn run() {
     // They are made, their pods come, and each takes its locks.
     let mut holders = Holders::of(&url).await;
     tokio::join!(
-        Crowd::make(&places, count, &url),
+        crowd.make(&places, count, &url, is_well),
         crowd.each_pod(count, |resource, pod| {
             holders.hold(pod, keys(resource), Duration::ZERO, Duration::ZERO);
         })
