@@ -161,14 +161,11 @@ impl Crowd {
         resources.values().filter_map(first).collect()
     }
 
-    /// Since when each resource that says this does so.
-    pub(crate) fn since(&self, fits: impl Fn(&Words) -> bool) -> Vec<Mono> {
+    /// When each resource changed last.
+    pub(crate) fn last_changes(&self) -> Vec<Mono> {
         let resources = self.shown.resources.lock().unwrap();
-        let since = |seen: &Vec<(Mono, Words)>| {
-            let fitting = seen.iter().rev().take_while(|(_, words)| fits(words));
-            fitting.last().map(|(at, _)| *at)
-        };
-        resources.values().filter_map(since).collect()
+        let last = |seen: &Vec<(Mono, Words)>| seen.last().map(|(at, _)| *at);
+        resources.values().filter_map(last).collect()
     }
 
     /// Waits until one resource is like this.

@@ -132,6 +132,11 @@ pub(crate) async fn run() {
         holders.hold(pod, keys(resource), start, STEP);
     }
     crowd.until(count, "every resource is well again", is_well).await;
+    // Some of these had not yet been told of their loss.
+    crowd.rests(PAUSE).await;
+    crowd.until(count, "every resource stays well", is_well).await;
+    holders.are_well();
+    meter.lap("the storm");
     let since = |moments: Vec<Mono>| {
         let ends = moments.iter().min().zip(moments.iter().max());
         ends.map(|(first, last)| {
@@ -143,17 +148,12 @@ pub(crate) async fn run() {
     };
     let lost = crowd.first(killed, is_lost);
     println!(
-        "Redis was away for {:.1} s. Seconds since it was killed: {} losses are shown in {:?}, the last ones well in {:?}",
+        "Redis was away for {:.1} s. Seconds since it was killed: {} losses are shown in {:?}, the last change of each in {:?}",
         back.since(killed).as_secs_f64(),
         lost.len(),
         since(lost),
-        since(crowd.since(is_well)),
+        since(crowd.last_changes()),
     );
-    meter.lap("the storm");
-    // What came together may be written later than the rest.
-    crowd.rests(PAUSE).await;
-    crowd.until(count, "every resource stays well", is_well).await;
-    holders.are_well();
 
     let requests = audit::requests(&user, mark);
     println!("for the storm: {}", list(&requests));
