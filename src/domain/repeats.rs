@@ -23,7 +23,7 @@ const ADVISED: Duration = Duration::from_hours(1);
 const PAUSE: Duration = Duration::from_mins(5);
 /// What to do about it.
 pub const NEXT_STEP: &str = "Next: see what each of the pods did (kubectl logs). If both did the same work: hold the lock for longer \
-    than the clocks of the pods differ, or make the work safe to do twice. If that is how often it runs, set `every` to it.";
+    than the clocks of the pods differ, or make the work safe to do twice. If it is meant to run that often, shorten every.";
 
 /// When a lock was taken, and by whom.
 #[derive(Clone, Debug, PartialEq)]

@@ -68,7 +68,7 @@ fn stories() -> Vec<(String, Told)> {
 async fn every_story_as_kubectl_describes_it() {
     let stories = stories();
     assert!(stories.len() >= 5, "only {} stories", stories.len());
-    let sources: String = ["calm.rs", "holders.rs", "store.rs"]
+    let sources: String = ["calm.rs", "holders.rs", "jobs.rs", "store.rs"]
         .iter()
         .map(|file| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(TOLD).join(file)).unwrap())
         .collect();

@@ -56,18 +56,20 @@ pub(super) fn grace_shorter_than_hold(spec: &CoordinatedWorkloadSpec) -> Option<
     let longest = |set: &spec::LockSet| {
         let max_hold = set.max_hold.as_ref().and_then(|max_hold| max_hold.parse().ok());
         if let Some(max_hold) = max_hold.filter(|_| set.hold == Hold::Intermittent) {
-            return Some((max_hold, "maxHold"));
+            return Some((max_hold, "maxHold", ""));
         }
         let timings = timings(set);
         let ttl = timings.ttl.filter(|_| timings.renew_interval.is_none())?;
-        Some((ttl, "ttl, which nobody renews,"))
+        Some((ttl, "ttl", ", which nobody renews,"))
     };
     let sets: Vec<_> = spec
         .locks
         .iter()
         .filter_map(|set| Some((set, longest(set)?)))
-        .filter(|(_, (longest, _))| *longest > grace)
-        .map(|(set, (longest, field))| format!("{field} of set {} is {}", set.name, text(longest)))
+        .filter(|(_, (longest, ..))| *longest > grace)
+        .map(|(set, (longest, field, aside))| {
+            format!("{field} of set {}{aside} is {}", set.name, text(longest))
+        })
         .collect();
     (!sets.is_empty()).then(|| {
         let default = if given.is_none() { " (the default)" } else { "" };

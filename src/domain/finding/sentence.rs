@@ -127,7 +127,7 @@ fn overdue(
         Some(pod) => format!("; {} holds {it} still", named(pod.as_ref())),
         None => String::new(),
     };
-    format!("nobody took {lock}{since}, though {it_is} to be taken every {every}{still}")
+    format!("nobody has taken {lock}{since}, though {it_is} to be taken every {every}{still}")
 }
 
 /// Of several the moments of the first: the others follow.

@@ -4,6 +4,7 @@
 
 mod calm;
 mod holders;
+mod jobs;
 mod store;
 
 use serde_json::json;

@@ -24,7 +24,7 @@ fn work_must_fit_into_the_grace_period() {
     assert_says(
         &message,
         &[
-            "ttl, which nobody renews, of set cron is 10m",
+            "ttl of set cron, which nobody renews, is 10m",
             "is 30 (the default)",
         ],
     );

@@ -176,8 +176,8 @@ fn nothing_is_concluded_from_a_blind_spot() {
         assert_eq!(world.held(), "LocksOverdue", "{what}");
         world.at_rest();
         assert!(
-            world.message(LocksHeld).contains("nobody took")
-                || world.message(LocksHeld).contains("Nobody took"),
+            world.message(LocksHeld).contains("nobody has taken")
+                || world.message(LocksHeld).contains("Nobody has taken"),
             "{}",
             world.message(LocksHeld)
         );

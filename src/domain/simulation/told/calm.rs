@@ -168,28 +168,6 @@ fn scaled_to_zero() {
 }
 
 #[test]
-fn a_job_outlasts_its_ttl() {
-    let mut world = World::new(&shop(&[json!({
-        "name": "nightly",
-        "hold": "Intermittent",
-        "dialect": "ShedLock",
-        "keyPrefix": "rigatoni:lock:",
-        "names": ["report"],
-        "ttl": "1m",
-    })]));
-    world.advance(secs(60));
-    let by = |pod| format!("ADDED:2027-01-15T08:01:00.123Z@{pod}");
-    // It works for four minutes; nobody renews the lock meanwhile.
-    world.put(&World::key("report"), by(A), Some(secs(60)), false);
-    world.advance(secs(4 * 60));
-    world.put(&World::key("report"), by(B), Some(secs(60)), false);
-    world.advance(secs(4 * 60));
-    assert_calm(&world);
-    tell(&world, "a_job_outlasts_its_ttl");
-    world.at_rest();
-}
-
-#[test]
 fn owners_that_cannot_be_told() {
     let mut world = World::new(&shop(&[collections(&json!({
         "dialect": "Redlock", "keyPrefix": "rigatoni:lock:", "ttl": "30s", "renewInterval": "10s",
