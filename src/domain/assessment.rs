@@ -103,10 +103,10 @@ pub fn assess(
         assessment.recheck_at = recheck.0;
         return assessment;
     };
-    let found = discovered::found(workload, observation);
+    let cursor = advance_cursor(memory, store.identity, observation);
+    let found = discovered::found(workload, observation, memory, cursor);
     let names = found.iter().flatten().map(|found| found.id.clone());
     memory.forget_undeclared(workload, &names.collect());
-    let cursor = advance_cursor(memory, store.identity, observation);
     let connected = connected_since(&observation.link, now.mono);
     let mut keys = observation.keys.iter();
     for (index, set) in workload.locks.iter().enumerate() {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::{
     drift::Drift,
-    locks::{Mono, quorum::Quorum},
+    locks::{Key, Mono, quorum::Quorum},
     ownership::PodView,
     repeats::{Repeats, Take},
     status::EXHAUSTED_AFTER,
@@ -151,6 +151,8 @@ impl ContainerMemory {
 /// A declared lock.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LockMemory {
+    /// Its key; `None`: only status told of it.
+    pub key: Option<Key>,
     /// A loss that is not made good.
     pub lost: Option<Loss>,
     /// How its last hold ended, if this process saw it.

@@ -22,7 +22,7 @@ use super::{
     children::{self, Children, Failure, FailureKind, Live, LiveChildren, Outcome},
     decide,
     locks::{
-        Answer, Evidence, Link, Mode, Mono, Observation, Trouble,
+        Answer, Discovered, Evidence, Link, Mode, Mono, Observation, Trouble,
         probe::Probe,
         table::{Event, ONLY, Table},
     },
@@ -98,7 +98,8 @@ impl Operator {
         }
     }
 
-    fn observe(&self, keys: &[Arc<Probe>], now: Mono) -> StoreView {
+    fn observe(&self, keys: &[Arc<Probe>], found: &[Arc<Probe>], now: Mono) -> StoreView {
+        let snapshots = |keys: &[Arc<Probe>]| keys.iter().map(|key| self.table.snapshot(key)).collect();
         StoreView {
             place: "redis:6379 (database 0)".into(),
             port: Some(6379),
@@ -111,8 +112,11 @@ impl Operator {
                     .as_ref()
                     .map(|(_, since)| (Trouble::ClusterDown, *since)),
                 health: Some(Arc::default()),
-                discovered: vec![],
-                keys: keys.iter().map(|key| self.table.snapshot(key)).collect(),
+                discovered: vec![Discovered {
+                    keys: snapshots(found),
+                    more: false,
+                }],
+                keys: snapshots(keys),
             }),
         }
     }
@@ -132,6 +136,8 @@ struct World {
     /// Pods of other workloads of the namespace.
     others: BTreeSet<&'static str>,
     data: BTreeMap<String, Stored>,
+    /// Locks that turned up in the only place where any do, in the order of their keys.
+    found: Vec<Arc<Probe>>,
     /// How the server is reached; `None`: not at all.
     server: Option<Mode>,
     operator: Operator,
@@ -178,6 +184,7 @@ impl World {
             pods: vec![],
             others: BTreeSet::new(),
             data: BTreeMap::new(),
+            found: vec![],
             server: Some(Mode::Tracking),
             operator: Operator::new(&CoordinatedWorkloadStatus::default(), &[], now),
             events: vec![],
@@ -237,6 +244,23 @@ impl World {
         sets.flat_map(|set| &set.locks)
             .map(|lock| Arc::clone(&lock.probe))
             .collect()
+    }
+
+    fn watched(&self) -> Vec<Arc<Probe>> {
+        self.keys()
+            .into_iter()
+            .chain(self.found.iter().cloned())
+            .collect()
+    }
+
+    /// A lock of this name turns up, and is read from now on.
+    fn turn_up(&mut self, name: &str) {
+        let workload = self.workload().unwrap();
+        let place = workload.places().next().unwrap();
+        let probe = Arc::new(place.named(name.as_bytes()));
+        self.operator.table.watch(&probe, ONLY, self.now);
+        self.found.push(probe);
+        self.found.sort_by(|one, other| one.key.cmp(&other.key));
     }
 
     fn respec(&mut self, spec: &Value) {
@@ -389,7 +413,7 @@ impl World {
     fn restart(&mut self) {
         let status = self.resource.status.clone().unwrap_or_default();
         let hidden = self.operator.hidden.take();
-        self.operator = Operator::new(&status, &self.keys(), self.now);
+        self.operator = Operator::new(&status, &self.watched(), self.now);
         self.operator.hidden = hidden;
         self.written_at = None;
         self.blind.push((self.wall(), None));
@@ -456,7 +480,7 @@ impl World {
             Ok(workload) if self.failure.is_none() => self.deployment(workload),
             Ok(_) | Err(_) => LiveChildren::default(),
         };
-        let store = operator.observe(&self.keys(), self.now);
+        let store = operator.observe(&self.keys(), &self.found, self.now);
         let mut neighbours = Neighbours::default();
         if let (Ok(workload), Ok(observation)) = (&workload, &store.seen) {
             neighbours.pods = strangers(workload, observation);
@@ -653,7 +677,7 @@ impl World {
         let said = self.events.len();
         self.look();
         assert_eq!((self.writes, self.events.len()), (writes, said), "nothing ticks");
-        let mut fresh = Operator::new(&status, &self.keys(), self.now);
+        let mut fresh = Operator::new(&status, &self.watched(), self.now);
         fresh.hidden.clone_from(&self.operator.hidden);
         if self.server.is_some() {
             let (_, connecting) = self.pass_of(&mut fresh);

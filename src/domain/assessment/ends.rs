@@ -26,6 +26,7 @@ impl LockView<'_> {
             self.untell(|_| true);
             let entry = self.entry();
             *entry = crate::domain::memory::LockMemory {
+                key: entry.key.take(),
                 lost: entry.lost.take(),
                 period: std::mem::take(&mut entry.period),
                 last_end: Some(LastEnd {

@@ -15,7 +15,7 @@ use crate::{
         finding::{Finding, Problem, Unheld, whole_seconds},
         judgement::{Judged, Recheck, Rollout},
         locks::{
-            Hold, KeySnapshot, KeyState, Mode, Mono,
+            Hold, Key, KeySnapshot, KeyState, Mode, Mono,
             dialect::{Named, OwnerMatch},
         },
         memory::{Cause, GraceClock, LastEnd, LockId, LockMemory, Memory, PodMemory, Shown},
@@ -80,7 +80,9 @@ impl LockView<'_> {
     }
 
     pub(super) fn entry(&mut self) -> &mut LockMemory {
-        self.memory.locks.entry(self.id.clone()).or_default()
+        let lock = self.memory.locks.entry(self.id.clone()).or_default();
+        lock.key.get_or_insert_with(|| Key::clone(&self.lock.probe.key));
+        lock
     }
 
     pub(super) fn known(&self) -> Option<&LockMemory> {
@@ -261,7 +263,7 @@ impl LockView<'_> {
     }
 
     /// Nobody has it: whoever takes it next begins another hold than the one that status told of.
-    fn forget_told_hold(&mut self) {
+    pub(super) fn forget_told_hold(&mut self) {
         self.untell(|reason| reason == Reason::Overheld);
         let continuous = self.continuous();
         let entry = self.entry();

@@ -240,3 +240,47 @@ fn more_than_status_has_room_for() {
     world.at_rest();
     assert_eq!(world.said(), [E::LockOverheld]);
 }
+
+#[test]
+fn a_lock_that_turned_up_counts_if_it_is_a_pod_s_of_the_workload() {
+    let mut world = World::new(&spec(
+        &["x"],
+        &json!({ "hold": "Intermittent", "discover": true, "maxHold": "5m" }),
+    ));
+    for name in ["b", "a", "c"] {
+        world.turn_up(name);
+    }
+    world.advance(secs(10));
+    let writes = world.writes;
+    world.put(&World::key("b"), format!("laptop-{SECRET}"), Some(secs(30)), true);
+    for _ in 0..3 {
+        world.take("a", A);
+        world.advance(secs(60));
+        world.release("a");
+        world.advance(secs(60));
+    }
+    assert_eq!((world.held(), world.writes), ("AllHeld", writes), "daily work");
+    world.take("c", C);
+    world.advance(secs(303));
+    assert_eq!((world.held(), world.said()), ("Overheld", vec![E::LockOverheld]));
+    assert!(
+        world.message(LocksHeld).starts_with("c (set jobs)"),
+        "{}",
+        world.message(LocksHeld)
+    );
+    assert_eq!(row(&world, "c").flags, [Flag::Overheld]);
+    world.at_rest();
+    world.restart();
+    world.at_rest();
+    world.release("c");
+    world.advance(secs(3));
+    assert_eq!(world.held(), "AllHeld");
+    // A holder of such a lock that dies is a loss that is said and no condition.
+    world.take("a", A);
+    world.advance(secs(5));
+    world.delete(A);
+    world.advance(secs(40));
+    assert_eq!(world.said(), [E::LockOverheld, E::LocksOrphaned, E::LocksLost]);
+    assert_eq!(world.held(), "AllHeld");
+    world.at_rest();
+}
