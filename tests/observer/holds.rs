@@ -326,3 +326,33 @@ async fn without_the_right_to_track_changes_are_found_by_asking_and_expiry_is_st
         key.ends
     );
 }
+
+#[tokio::test]
+async fn a_hold_too_short_to_be_read_leaves_its_mark_and_an_expiry_leaves_none() {
+    let redis = redis();
+    let mut client = Client::of(&redis);
+    let mut view = View::new(target(&redis), &["quick", "clock"]);
+    view.up().await;
+    // Until this has run out, the other one is free for long enough to be told from the end of a hold.
+    client.run::<()>("SET clock pod-a PX 1300");
+    view.until("the clock has run out", |seen| !seen.keys[1].ends.is_empty())
+        .await;
+    let mut taken = redis::pipe();
+    taken
+        .atomic()
+        .cmd("SET")
+        .arg("quick")
+        .arg("pod-a")
+        .arg("PX")
+        .arg(30_000)
+        .ignore();
+    taken.cmd("DEL").arg("quick").ignore();
+    client.pipeline(&taken);
+    view.until("its mark", |seen| seen.keys[0].touched.is_some())
+        .await;
+    let [quick, ran_out] = &view.now().keys[..] else {
+        panic!()
+    };
+    assert!(quick.ends.is_empty(), "no answer showed who it was");
+    assert_eq!(ran_out.touched, None);
+}
