@@ -552,13 +552,15 @@ impl Pass<'_> {
     }
 
     async fn post(&mut self, resource: &CoordinatedWorkload) -> Result<(), Error> {
-        let told_until = resource
-            .status
-            .as_ref()
-            .map(CoordinatedWorkloadStatus::newest_moment);
-        let told_until = told_until.unwrap_or_default();
         while let Some(announcement) = self.entry.memory.outbox.first() {
-            let event = events::event(resource, announcement, told_until, clock::wall());
+            let status = resource.status.as_ref();
+            let told_until = status.map(|status| status.told_until(announcement.reason));
+            let event = events::event(
+                resource,
+                announcement,
+                told_until.unwrap_or_default(),
+                clock::wall(),
+            );
             match self.context.cluster.post_event(&event).await {
                 Ok(_) => {
                     self.entry.memory.outbox.remove(0);

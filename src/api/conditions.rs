@@ -262,6 +262,38 @@ names! {
 }
 
 impl EventReason {
+    /// The condition whose turn, or whose subject, it tells of.
+    #[must_use]
+    pub fn about(self) -> ConditionType {
+        match self {
+            Self::StoreReachable | Self::StoreUnreachable => ConditionType::StoreReachable,
+            Self::StoreUnsafe => ConditionType::StoreSafe,
+            Self::LocksConcentrated | Self::LocksRebalanced => ConditionType::LocksBalanced,
+            Self::DrainBlocked => ConditionType::DisruptionsAllowed,
+            Self::LocksRecovered
+            | Self::LocksLost
+            | Self::LocksUnheld
+            | Self::LocksOverdue
+            | Self::LockRepeated
+            | Self::LocksOrphaned
+            | Self::LockWithoutExpiry
+            | Self::LockOverheld
+            | Self::ForeignLockHolder => ConditionType::LocksHeld,
+            Self::ChildCreated
+            | Self::ChildUpdated
+            | Self::ChildDeleted
+            | Self::RolloutComplete
+            | Self::ReplicasHandedOver
+            | Self::Suspended
+            | Self::Resumed
+            | Self::InvalidSpec
+            | Self::NameConflict
+            | Self::ApplyFailed
+            | Self::RolloutStuck
+            | Self::DriftCorrected => ConditionType::Ready,
+        }
+    }
+
     /// Whether the event is a Warning.
     #[must_use]
     pub fn is_warning(self) -> bool {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::{conditions::EventReason, schema};
 
 /// Observed state of a `CoordinatedWorkload`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -87,19 +87,14 @@ impl Default for CoordinatedWorkloadStatus {
 }
 
 impl CoordinatedWorkloadStatus {
-    /// The newest moment that it tells of; what is said later is said of later things. The epoch if it tells of none.
+    /// Since when the condition that an event is about has the status that it has; the epoch if there is none.
+    ///
+    /// Of that condition alone: the others turn for reasons of their own, also between a crash and what is said again.
     #[must_use]
-    pub fn newest_moment(&self) -> Timestamp {
-        let conditions = self
-            .conditions
-            .iter()
-            .map(|condition| &condition.last_transition_time);
-        let rows = self.locks.iter().flat_map(|locks| &locks.rows);
-        let recent = self.recent.iter().map(|entry| &entry.when);
-        let moments = conditions
-            .chain(rows.filter_map(|row| row.since.as_ref()))
-            .chain(recent);
-        moments.map(|time| time.0).max().unwrap_or_default()
+    pub fn told_until(&self, event: EventReason) -> Timestamp {
+        let about = event.about().as_str();
+        let condition = self.conditions.iter().find(|condition| condition.type_ == about);
+        condition.map_or(Timestamp::default(), |condition| condition.last_transition_time.0)
     }
 }
 

@@ -142,7 +142,7 @@ struct World {
     server: Option<Mode>,
     operator: Operator,
     events: Vec<Announcement>,
-    /// The newest moment of the status before each of them, and when it was posted.
+    /// Until when status told of the matter of each of them, and when it was posted.
     posted: Vec<(Timestamp, Timestamp)>,
     /// When nobody watched Redis, from and to.
     blind: Vec<(Timestamp, Option<Timestamp>)>,
@@ -567,8 +567,9 @@ impl World {
             // What another operator posted before exists: the apiserver refuses it, and it has been said.
             let exists = |said: &Announcement| said.reason == event.reason && said.key == event.key;
             if !self.events.iter().any(exists) {
+                let reason = event.reason;
                 self.events.push(event);
-                self.posted.push((previous.newest_moment(), self.wall()));
+                self.posted.push((previous.told_until(reason), self.wall()));
             }
         }
         self.operator = operator;

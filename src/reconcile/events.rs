@@ -139,9 +139,9 @@ fn handed_over(outcome: &Outcome) -> Option<&str> {
 /// The event that an announcement becomes. Its name is made from what it announces: the same announcement, made again
 /// after a crash, is refused by the apiserver as already there.
 ///
-/// Names begin with `told_until`, the newest moment of the status before: events are listed by their names, and `kubectl
-/// describe` orders them by nothing but a field that events.k8s.io/v1 forbids to set. What status says doesn't change
-/// in a crash.
+/// Names begin with `told_until`, since when the condition that it is about is as status says: events are listed by their
+/// names, and `kubectl describe` orders them by nothing but a field that events.k8s.io/v1 forbids to set. What status says
+/// doesn't change in a crash.
 #[must_use]
 pub fn event(
     resource: &CoordinatedWorkload,
