@@ -26,6 +26,8 @@ use crate::{
 
 /// When polling, a renewal is noticed this much later than it happened, at worst: an interval and a half.
 const POLL_LAG: Duration = Duration::from_secs(3);
+/// A pod that takes a lock is seen within this time, or it is none of this workload's any more.
+const NEW_POD: Duration = Duration::from_secs(10);
 /// Moments that differ by less are the same moment, measured twice.
 const SAME_MOMENT: SignedDuration = SignedDuration::from_secs(2);
 
@@ -191,10 +193,6 @@ impl LockView<'_> {
             pod: None,
             since: None,
             frees_at: None,
-            renewed: match &snapshot.state {
-                KeyState::Held(hold) => Some(hold.last_renewed.unwrap_or(hold.first_seen)),
-                KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => None,
-            },
             good: false,
             awaiting: false,
         };
@@ -421,7 +419,20 @@ impl LockView<'_> {
                 missing = Some((name.clone(), gone));
                 since = since.max(gone);
                 judged.pod = Some(name.clone());
-                if self.renewed_by_a_ghost(&name, hold, gone) {
+                // Polling: it may have been released as its pod ended, which shows at the next look. And who took it before
+                // our eyes was alive: the pod is new, and the watch of the pods has not come so far.
+                let undecided = match seen {
+                    Some(_) if self.mode == Mode::Polling => Some(hold.last_answer + POLL_LAG)
+                        .filter(|_| hold.last_answer < gone + hold.uncertainty),
+                    Some(_) => None,
+                    None => Some(gone + NEW_POD)
+                        .filter(|until| self.may_be_new(&name, hold) && self.now.mono < *until),
+                };
+                if let Some(until) = undecided {
+                    judged.state = LockState::Held;
+                    judged.good = true;
+                    recheck.at(until);
+                } else if self.renewed_by_a_ghost(&name, hold, gone) {
                     judged.state = LockState::Foreign;
                     judged.good = expected;
                     problem = (!expected).then_some(Problem::Foreign {
@@ -449,7 +460,8 @@ impl LockView<'_> {
         }
         if let Some(deadline) = hold.deadline.filter(|_| orphaned) {
             // A renewal would prove life, and plain renewals are not announced.
-            recheck.at(deadline);
+            let renewal = self.set.renew_interval.map(|interval| self.now.mono + interval);
+            recheck.at(renewal.map_or(deadline, |renewal| renewal.min(deadline)));
         }
         if orphaned && !self.continuous() && self.set.renew_interval.is_none() {
             // In a set that neither renews nor must be held, a lock that outlives its owner is how the library works.
@@ -539,6 +551,19 @@ impl LockView<'_> {
             .filter(|(missing, _)| missing == name)
             .map(|(_, since)| *since);
         seen.or(looked_for).unwrap_or(self.now.mono)
+    }
+
+    /// Whether a pod that was never seen may be one that is yet to be seen: it took the lock while that was watched, or
+    /// status says that it holds it.
+    fn may_be_new(&self, name: &str, hold: &Hold) -> bool {
+        let Some(known) = self.known() else {
+            return hold.seen_taken;
+        };
+        let told = [&known.told.orphan, &known.told.ghost];
+        let shown = known.shown.as_ref();
+        let said =
+            shown.is_some_and(|shown| shown.state == LockState::Held && shown.pod.as_deref() == Some(name));
+        (hold.seen_taken || said) && !told.into_iter().any(|told| told.as_deref() == Some(name))
     }
 
     /// Whether the hold was renewed after its owner ceased to be live: its process runs on somewhere. What was noticed

@@ -152,7 +152,6 @@ fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
                 pod: None,
                 since: memory.store.down_since,
                 frees_at: None,
-                renewed: None,
                 good: false,
                 awaiting: false,
             }

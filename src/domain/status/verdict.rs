@@ -253,16 +253,31 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
     }
     memory.had_verdict = true;
     memory.told_verdict = None;
+    let untold = assessment
+        .locks
+        .iter()
+        .any(|lock| lock.continuous && lock.state == LockState::Unattributed);
     if !awaiting.is_empty() {
         let names = listed(&awaiting);
         let message =
             format!("Nothing is wrong; {names} has no holder at the moment, for less than its grace.");
-        return Verdict::new(Truth::True, Reason::AllHeld, message);
+        let before = again(previous, ConditionType::LocksHeld);
+        let was_untold = before.is_some_and(|before| before.is(Reason::HeldUnattributed));
+        let reason = if untold || was_untold {
+            Reason::HeldUnattributed
+        } else {
+            Reason::AllHeld
+        };
+        return Verdict::new(Truth::True, reason, message);
     }
     let continuous = || assessment.locks.iter().filter(|lock| lock.continuous);
     if continuous().next().is_none() {
         let message = "Nothing is wrong with the locks; none of them must be held at all times.";
         return Verdict::new(Truth::True, Reason::AllHeld, message);
+    }
+    if untold {
+        let message = "Every Continuous lock is held, some by owners that can't be told.";
+        return Verdict::new(Truth::True, Reason::HeldUnattributed, message);
     }
     let of_others = continuous()
         .filter(|lock| lock.state == LockState::Foreign)
@@ -272,14 +287,6 @@ fn held(assessment: &Assessment, previous: &CoordinatedWorkloadStatus, memory: &
             "Every Continuous lock is in good hands, {of_others} of them in those of others, as foreignHolders expects."
         );
         return Verdict::new(Truth::True, Reason::AllHeld, message);
-    }
-    if assessment
-        .locks
-        .iter()
-        .any(|lock| lock.state == LockState::Unattributed)
-    {
-        let message = "Every Continuous lock is held, some by owners that can't be told.";
-        return Verdict::new(Truth::True, Reason::HeldUnattributed, message);
     }
     Verdict::new(
         Truth::True,
@@ -322,7 +329,7 @@ fn balanced(workload: &Workload, assessment: &Assessment, previous: &Coordinated
                 Truth::False,
                 set.reason,
                 format!(
-                    "{holder} holds {} of {} locks of set {}; a fair share on {} pods is {}{}{}. {}",
+                    "{holder} holds {} of the {} locks of set {}; a fair share on {} pods is {}{}{}. {}",
                     numbers.max,
                     numbers.locks,
                     set.set,

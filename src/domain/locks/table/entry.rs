@@ -371,10 +371,15 @@ impl Entry {
             return false;
         };
         let deadline = expires_in.map(|ttl| now + ttl);
+        hold.largest_ttl = hold.largest_ttl.max(expires_in);
         // Two answers about one expiry differ by less than the round trip of the later deadline's answer.
         match (hold.deadline, deadline) {
             (Some(before), Some(after)) if after.since(before) > uncertainty => {
-                hold.last_renewed = Some(now);
+                // It may have been renewed any time since the last answer. A renewal gives the whole lifetime, of which
+                // the rest is left: that tells when, and never too early as long as no lifetime was longer.
+                let whole = hold.largest_ttl.unwrap_or_default();
+                let renewed = Mono(after.0.saturating_sub(whole));
+                hold.last_renewed = Some(renewed.clamp(hold.last_answer, now));
                 self.shortened = false;
             }
             (Some(before), Some(after)) if before.since(after) > hold.uncertainty => self.shortened = true,
@@ -384,10 +389,11 @@ impl Entry {
             }
             _ => {}
         }
+        // A clock that was set moves deadlines, too, and says nothing about the holder.
+        self.shortened &= !self.evidence.clock_jump;
         hold.last_answer = now;
         hold.deadline = deadline;
         hold.uncertainty = uncertainty;
-        hold.largest_ttl = hold.largest_ttl.max(expires_in);
         let had_no_expiry = hold.no_expiry;
         if deadline.is_some() {
             self.endless_since = None;

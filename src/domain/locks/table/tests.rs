@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Answer, End, Hold, HolderValue, KeyState, Mode, Mono, Trouble, probe::Probe};
+use super::super::{Answer, End, Evidence, Hold, HolderValue, KeyState, Mode, Mono, Trouble, probe::Probe};
 use super::{ENDS_PER_KEY, Effect, Event, ONLY, Table};
 
 const KEY: &[u8] = b"lock";
@@ -448,4 +448,33 @@ fn a_key_watched_later_is_due_at_once_and_a_forgotten_one_never() {
     script.0.forget(&probe());
     assert_eq!(script.0.next_deadline(ONLY), None);
     assert_eq!(script.state(), KeyState::Unknown);
+}
+
+/// The moment of a renewal is known better than by when it was noticed: so much is left of what it gave.
+#[test]
+fn a_renewal_was_when_its_lifetime_began() {
+    let mut script = Script::new(Mode::Polling);
+    script.read(0, held("a", 10_000));
+    script.read(2_001, held("a", 9_000));
+    assert_eq!(script.hold().last_renewed, Some(at(1_002)), "1 s of 10 s is gone");
+    script.read(4_002, held("a", 9_999));
+    assert_eq!(script.hold().last_renewed, Some(at(4_002)));
+    // Never before it was last seen not to have happened.
+    script.read(6_003, held("a", 8_003));
+    assert_eq!(script.hold().last_renewed, Some(at(4_007)));
+}
+
+#[test]
+fn a_deadline_that_the_servers_clock_moved_was_not_shortened_by_its_holder() {
+    let mut script = Script::new(Mode::Tracking);
+    script.read(0, held("a", 10_000));
+    script.change(500, held("a", 7_000));
+    script
+        .0
+        .apply(Event::Happened(ONLY, Evidence::CLOCK_JUMP), at(600));
+    script.0.apply(Event::Up(ONLY, Mode::Tracking), at(600));
+    script.read(600, held("a", 6_900));
+    script.change(7_502, Answer::Absent);
+    let end = script.only_end();
+    assert!(end.watched && !end.shortened, "{end:?}");
 }

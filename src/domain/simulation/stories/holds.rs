@@ -245,8 +245,9 @@ fn what_renews_after_its_pod_went_is_foreign() {
         world.mend(mode);
         world.advance(secs(4));
         world.pods.retain(|pod| pod.name != A);
-        world.advance(secs(1));
-        assert_eq!(world.held(), "OrphanedOwner");
+        // Who polls looks once more.
+        world.advance(secs(if mode == Mode::Polling { 3 } else { 1 }));
+        assert_eq!(world.held(), "OrphanedOwner", "{mode:?}");
         world.advance(secs(25));
         assert_eq!(world.held(), "ForeignHolder", "{mode:?}");
         assert_eq!(world.said(), [E::LocksOrphaned, E::ForeignLockHolder]);
@@ -270,6 +271,85 @@ fn a_last_renewal_that_is_noticed_late_makes_no_ghost() {
         "{:?}",
         world.said()
     );
+}
+
+#[test]
+fn what_a_pod_releases_as_it_ends_is_no_orphan_though_it_shows_only_at_the_next_poll() {
+    let mut world = World::healthy(&one());
+    world.cut();
+    world.mend(Mode::Polling);
+    world.advance(secs(4));
+    world.advance(Duration::from_millis(500));
+    world.release("x");
+    world.delete(A);
+    world.look();
+    world.advance(secs(3));
+    assert_eq!((world.held(), world.said()), ("AllHeld", vec![]));
+    assert_eq!(row(&world, "x").state, LockState::Unheld);
+    world.at_rest();
+}
+
+#[test]
+fn a_pod_that_takes_a_lock_before_it_is_seen_is_no_ghost() {
+    const NEW: &str = "shop-7d9c8b6f5d-fffff";
+    let mut world = World::healthy(&one());
+    world.release("x");
+    world.advance(secs(3));
+    world.take("x", NEW);
+    world.advance(secs(5));
+    assert_eq!(
+        (row(&world, "x").state, world.held()),
+        (LockState::Held, "AllHeld")
+    );
+    world.at_rest();
+    world.start(NEW);
+    world.advance(secs(20));
+    assert_eq!((world.held(), world.said()), ("AllHeld", vec![]));
+    // One that never turns up is none of ours any more: it is alive, as its renewals show.
+    world.take("x", "shop-7d9c8b6f5d-zzzzz");
+    world.advance(secs(9));
+    assert_eq!(world.held(), "AllHeld");
+    world.advance(secs(30));
+    assert_eq!(world.held(), "ForeignHolder");
+    world.at_rest();
+}
+
+#[test]
+fn what_another_clock_cuts_short_is_not_called_given_up() {
+    let mut world = World::healthy(&one());
+    world.silence(A);
+    world.advance(secs(1));
+    // The server's clock is set by five seconds: so much less is left of everything.
+    let stored = world.data.get_mut(&World::key("x")).unwrap();
+    stored.expires = stored.expires.map(|at| Mono(at.0.saturating_sub(secs(5))));
+    world.strike(Evidence::CLOCK_JUMP);
+    world.advance(secs(30));
+    assert_eq!(world.held(), "LocksLost");
+    assert!(
+        world.message(LocksHeld).contains("Expired"),
+        "{}",
+        world.message(LocksHeld)
+    );
+    world.at_rest();
+}
+
+#[test]
+fn a_grace_leaves_the_word_as_it_was() {
+    let mut world = World::new(&spec(
+        &["x", "y"],
+        &json!({ "dialect": "RedisPy", "keyPrefix": "rigatoni:lock:", "ttl": "30s" }),
+    ));
+    world.take("x", A);
+    world.take("y", B);
+    world.advance(secs(10));
+    assert_eq!(world.held(), "HeldUnattributed");
+    world.release("x");
+    world.advance(secs(10));
+    assert_eq!(world.held(), "HeldUnattributed");
+    world.release("y");
+    world.advance(secs(10));
+    assert_eq!(world.held(), "HeldUnattributed");
+    world.at_rest();
 }
 
 #[test]
@@ -375,59 +455,4 @@ fn the_worst_reason_comes_first() {
         assert_eq!(world.held(), held, "after {name}");
     }
     world.at_rest();
-}
-
-#[test]
-fn a_pod_that_renews_nothing_while_others_do_is_one_finding() {
-    let all = spec(&["x", "y", "z"], &json!({ "balance": { "enabled": false } }));
-    // A holds x and y, renewed 4 s apart, and B holds z.
-    let begun = || {
-        let mut world = World::healthy(&all);
-        world.take("y", A);
-        world.take("z", B);
-        world.advance(secs(4));
-        world.take("x", A);
-        world.advance(secs(1));
-        world
-    };
-    let cut_off = "it is cut off from Redis or starved";
-    let mut world = begun();
-    world.silence(A);
-    world.advance(secs(27));
-    assert_eq!(
-        (world.held(), row(&world, "x").state),
-        ("LocksLost", LockState::Held)
-    );
-    let note = &world.events[0].note;
-    assert!(note.contains(cut_off) && note.contains(A), "{note}");
-    world.at_rest();
-    let message = world.message(LocksHeld);
-    assert!(
-        message.contains("x and y (set jobs) were lost") && message.contains(cut_off),
-        "{message}"
-    );
-    world.restart();
-    world.at_rest();
-    world.take("x", B);
-    world.take("y", B);
-    world.advance(secs(3));
-    assert_eq!(world.said(), [E::LocksLost, E::LocksRecovered]);
-    world.at_rest();
-    // One of two that it renews is no such thing, and neither are those of which nobody renews any.
-    let deeds: [fn(&mut World); 2] = [
-        |world| world.data.get_mut(&World::key("y")).unwrap().renewed_next = None,
-        |world| [A, B].into_iter().for_each(|pod| world.silence(pod)),
-    ];
-    for deed in deeds {
-        let mut world = begun();
-        deed(&mut world);
-        world.advance(secs(27));
-        assert_eq!(world.held(), "LocksLost");
-        assert!(
-            !world.message(LocksHeld).contains(cut_off),
-            "{}",
-            world.message(LocksHeld)
-        );
-        world.at_rest();
-    }
 }
