@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# What the truth corpus counted, for the end of `make test`.
+FIGURES := target/tmp/truth.txt
+
 .PHONY: help
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +22,8 @@ demo-down: tools ## End what `make demo` left running
 test: test-tools format lint ## Everything that CI runs: formatting, lints, all tests
 	cargo run --quiet --package lockstep-cluster -- build --profile control-plane
 	cargo run --quiet --package lockstep-cluster -- build --profile node
-	INSTA_UPDATE=no cargo test --workspace --no-fail-fast
+	@rm -f $(FIGURES)
+	INSTA_UPDATE=no cargo test --workspace --no-fail-fast; result=$$?; cat $(FIGURES); exit $$result
 
 .PHONY: bench
 bench: tools ## Measure what users wait for, as JSON on standard output
