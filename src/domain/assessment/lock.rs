@@ -425,9 +425,9 @@ impl LockView<'_> {
                     Some(_) if self.mode == Mode::Polling => Some(hold.last_answer + POLL_LAG)
                         .filter(|_| hold.last_answer < gone + hold.uncertainty),
                     Some(_) => None,
-                    None => Some(gone + NEW_POD)
-                        .filter(|until| self.may_be_new(&name, hold) && self.now.mono < *until),
+                    None => Some(gone + NEW_POD).filter(|_| self.may_be_new(&name, hold)),
                 };
+                let undecided = undecided.filter(|until| self.now.mono < *until);
                 if let Some(until) = undecided {
                     judged.state = LockState::Held;
                     judged.good = true;
