@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{
-        conditions::Reason,
+        conditions::{EventReason, Reason},
         spec::{ForeignHolders, Hold as HoldMode},
         status::{Flag, LockState},
     },
@@ -196,6 +196,9 @@ impl LockView<'_> {
             good: false,
             awaiting: false,
         };
+        if self.continuous() && snapshot.state != KeyState::Unknown {
+            self.take_told_unseen();
+        }
         let problem = match &snapshot.state {
             KeyState::Unknown => None,
             KeyState::WrongType { since } => {
@@ -248,6 +251,24 @@ impl LockView<'_> {
             finding
         });
         (judged, finding)
+    }
+
+    /// What status said before this process, which started while the lock could not be seen: the row of a Continuous lock
+    /// that isn't seen has no moment if the lock was unheld for longer than its grace. That was said; that it is over will
+    /// be.
+    fn take_told_unseen(&mut self) {
+        // What nothing is known of must not be known afterwards.
+        let Some(entry) = self.memory.locks.get_mut(&self.id) else {
+            return;
+        };
+        if !matches!(entry.told.momentless.take(), Some((LockState::Unknown, _))) {
+            return;
+        }
+        entry.overdue = true;
+        let id = self.id.clone();
+        self.memory.said.insert((EventReason::LocksUnheld, id.clone()));
+        let incident = self.memory.incident.get_or_insert_default();
+        incident.locks.insert(id);
     }
 
     /// What status said of it is over, if it was for such a reason: its words can't stand for today's verdict any more.
@@ -306,6 +327,7 @@ impl LockView<'_> {
             return None;
         }
         self.take_the_rest();
+        self.take_told_unseen();
         let (now, grace) = (self.now.mono, self.set.unheld_grace);
         let ready = self.memory.present().any(|pod| pod.ready_since.is_some());
         let counting = ready && rollout.wanted.is_some_and(|wanted| wanted > 0);

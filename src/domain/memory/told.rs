@@ -160,14 +160,20 @@ impl Memory {
 
 fn from_row(row: &Row, status: &CoordinatedWorkloadStatus) -> LockMemory {
     let unheld = row.state == LockState::Unheld;
-    let unknown = unheld || row.state == LockState::Unknown;
     let since = row.since.as_ref().map(|since| since.0);
     let lost = row.flags.contains(&Flag::Lost);
     // Within its grace, a lock's row has no moment: only so can it be told from one whose grace is over.
     let overdue = unheld && !lost && since.is_some();
     let overheld = row.flags.contains(&Flag::Overheld);
+    // What isn't seen was held by somebody, if it was held for too long: when it is seen again, it is compared with that.
+    let state = match (row.state, &row.pod) {
+        (LockState::Unknown, Some(_)) if overheld => LockState::Held,
+        (LockState::Unknown, None) if overheld => LockState::Unattributed,
+        (state, _) => state,
+    };
+    let unknown = unheld || state == LockState::Unknown;
     let shown = since.map(|since| Shown {
-        state: row.state,
+        state,
         pod: row.pod.clone(),
         since,
         frees_at: row.frees_at.as_ref().map(|frees_at| frees_at.0),

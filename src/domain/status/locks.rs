@@ -39,14 +39,11 @@ pub(super) fn status(
         Sight::Pending => return before.cloned(),
         Sight::Clear { .. } | Sight::Blind { .. } => {}
     }
-    let unseen: Vec<Judged>;
     let judged = match assessment.sight {
-        Sight::Clear { .. } => &assessment.locks,
-        Sight::Pending | Sight::Blind { .. } => {
-            unseen = unknown(workload, memory);
-            &unseen
-        }
+        Sight::Clear { .. } => assessment.locks.clone(),
+        Sight::Pending | Sight::Blind { .. } => unknown(workload, before, memory),
     };
+    let judged = unseen(judged, workload, before, memory);
     let wrong: HashMap<(&str, &str), u8> = assessment
         .findings
         .iter()
@@ -61,7 +58,7 @@ pub(super) fn status(
                 lock,
             )
         })
-        .filter(|(wrong, lock)| wrong.is_some() || lock.continuous)
+        .filter(|(wrong, lock)| wrong.is_some() || lock.continuous || is_told(lock))
         .collect();
     let count = |is: &dyn Fn(&Judged) -> bool| count(shown.iter().filter(|(_, lock)| is(lock)));
     let of = |state| count(&|lock| lock.state == state);
@@ -115,53 +112,83 @@ fn declared(workload: &Workload) -> i32 {
     )
 }
 
-/// Every lock, while nothing can be seen.
-fn unknown(workload: &Workload, memory: &Memory) -> Vec<Judged> {
-    let lock = |(set, settings): (usize, &LockSet)| {
-        let name_of_set = settings.name.clone();
-        settings
-            .locks
-            .clone()
-            .into_iter()
-            .map(move |lock| {
-                (
-                    set,
-                    settings.hold == Hold::Continuous,
-                    name_of_set.clone(),
-                    lock.name,
-                )
-            })
-            .collect::<Vec<_>>()
-    };
-    workload
-        .locks
-        .iter()
-        .enumerate()
-        .flat_map(lock)
-        .map(|(set, continuous, name_of_set, name)| {
-            let lost = memory
-                .locks
-                .get(&(name_of_set, name.clone()))
-                .is_some_and(|lock| lock.lost.is_some());
-            Judged {
-                set,
+/// Every lock, while nothing can be seen: the declared ones, and those that turned up and were said.
+fn unknown(workload: &Workload, before: Option<&Locks>, memory: &Memory) -> Vec<Judged> {
+    let mut locks = vec![];
+    for (index, set) in workload.locks.iter().enumerate() {
+        let continuous = set.hold == Hold::Continuous;
+        let declared = set.locks.iter().map(|lock| lock.name.clone());
+        let found = before.iter().flat_map(|before| &before.rows).filter(|row| {
+            let discovers = set.discover.is_some() || !set.queues.is_empty();
+            discovers && row.set == set.name && !set.locks.iter().any(|lock| lock.name == row.name)
+        });
+        for name in declared.chain(found.map(|row| row.name.clone())) {
+            let known = memory.locks.get(&(set.name.clone(), name.clone()));
+            let lost = continuous && known.is_some_and(|lock| lock.lost.is_some());
+            locks.push(Judged {
+                set: index,
                 continuous,
                 name,
                 state: LockState::Unknown,
                 flags: if lost { vec![Flag::Lost] } else { vec![] },
                 pod: None,
-                since: memory.store.down_since,
+                since: None,
                 frees_at: None,
                 good: false,
                 awaiting: false,
-            }
-        })
-        .collect()
+            });
+        }
+    }
+    locks
+}
+
+/// What was said of a lock stays said while it can't be seen, or a process that starts meanwhile would say it anew:
+/// that it was held for too long, by whom and since when; that it has no expiry; that it was overdue. For the last there
+/// is no flag: the row of such a lock has no moment, every other one that isn't seen has.
+fn unseen(
+    mut judged: Vec<Judged>,
+    workload: &Workload,
+    before: Option<&Locks>,
+    memory: &Memory,
+) -> Vec<Judged> {
+    let rows = before.iter().flat_map(|before| &before.rows);
+    let rows: HashMap<(&str, &str), &Row> = rows
+        .map(|row| ((row.set.as_str(), row.name.as_str()), row))
+        .collect();
+    for lock in &mut judged {
+        if lock.state != LockState::Unknown {
+            continue;
+        }
+        lock.since = memory.store.down_since;
+        let Some(row) = rows.get(&(set_of(workload, lock), lock.name.as_str())) else {
+            continue;
+        };
+        let stays = |flag: &&Flag| matches!(flag, Flag::Overheld | Flag::NoExpiry);
+        lock.flags.extend(row.flags.iter().filter(stays));
+        let overheld = row.flags.contains(&Flag::Overheld);
+        // Within its grace, a Continuous lock that nobody holds has no moment.
+        let unheld = lock.continuous && row.state == LockState::Unheld;
+        let overdue = row.since.is_some() == unheld && !row.flags.contains(&Flag::Lost);
+        if overdue {
+            lock.since = None;
+        } else if overheld {
+            lock.since = row.since.as_ref().map(|since| since.0);
+        }
+        if (overheld || overdue) && row.state != LockState::Unheld {
+            lock.pod.clone_from(&row.pod);
+        }
+    }
+    judged
+}
+
+/// Whether something stays said of a lock that isn't seen.
+fn is_told(lock: &Judged) -> bool {
+    lock.state == LockState::Unknown && (!lock.flags.is_empty() || lock.since.is_none())
 }
 
 /// The locks that are shown, worst first, as many as fit.
 fn rows(workload: &Workload, mut shown: Vec<(Option<u8>, &Judged)>) -> (Vec<Row>, i32) {
-    shown.sort_by_key(|(rank, lock)| (rank.unwrap_or(u8::MAX), lock.set));
+    shown.sort_by_key(|(rank, lock)| (rank.unwrap_or(u8::MAX), !is_told(lock), lock.set));
     let total = shown.len();
     let mut size = 0;
     let rows: Vec<Row> = shown
