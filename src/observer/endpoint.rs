@@ -109,6 +109,8 @@ struct Supervisor {
     known: Option<Identity>,
     /// Its clock against ours, as it was last.
     offset: Option<Offset>,
+    /// How often it had been flushed, as far as is known and was said.
+    flushes: Option<u64>,
 }
 
 impl Supervisor {
@@ -122,6 +124,7 @@ impl Supervisor {
             unannounced: 0,
             known: None,
             offset: None,
+            flushes: None,
         }
     }
 
@@ -202,10 +205,15 @@ impl Supervisor {
             .as_ref()
             .is_some_and(|known| !identity.continues(known));
         self.known = Some(identity);
+        // What was flushed while nobody was connected is told by no other sign.
+        let before = self.flushes.take().filter(|_| !failover);
+        self.flushes = verified.flushes;
+        let flushed = before.zip(self.flushes).is_some_and(|(before, now)| now > before);
         let offset = verified.time.map(|time| Offset::of(time, asked, now));
         let before = std::mem::replace(&mut self.offset, offset).filter(|_| !failover);
         let evidence = Evidence {
             failover,
+            flushed,
             // Set while nobody was connected: what is gone now may have run out by it.
             clock_jump: offset
                 .zip(before)

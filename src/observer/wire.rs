@@ -168,15 +168,19 @@ impl Connection {
         if track {
             pipeline.cmd("CLIENT").arg("TRACKING").arg("ON");
         }
+        // Last: a flush that isn't counted by then is announced.
+        pipeline.cmd("INFO").arg("commandstats");
         let mut replies = self.commands.send(&pipeline).await?.into_iter();
         require_master(replies.next())?;
         let info = Info::of(replies.next())?;
         let time = replies.next().as_ref().and_then(server_time);
         // Refused by an ACL, or unknown: changes are then found by asking.
         let tracks = track && matches!(replies.next(), Some(Value::Okay));
+        let flushes = Info::of(replies.next()).ok().map(|stats| stats.flushes());
         Ok(Verified {
             info,
             time,
+            flushes,
             mode: if tracks { Mode::Tracking } else { Mode::Polling },
         })
     }
@@ -201,6 +205,8 @@ pub(super) struct Verified {
     pub(super) info: Info,
     /// Its clock, since 1970; `None`: it doesn't say.
     pub(super) time: Option<Duration>,
+    /// How often it was flushed; `None`: it doesn't count.
+    pub(super) flushes: Option<u64>,
     pub(super) mode: Mode,
 }
 

@@ -362,6 +362,67 @@ async fn what_happened_before_a_lock_was_taken_is_no_evidence() {
     }
 }
 
+/// The same as `both_modes`, with a proxy before each server.
+async fn both_modes_behind_a_proxy() -> Vec<(Redis, Client, Proxy, View)> {
+    let mut all = vec![];
+    for (without, expected) in [(&[][..], Mode::Tracking), (&["+client|tracking"], Mode::Polling)] {
+        let (redis, mut client, _) = restricted(&[], without);
+        client.run::<()>("SET lock pod-a PX 600000");
+        let proxy = Proxy::before(&redis);
+        let mut view = View::new(as_user(proxy.target(), "reader", "secret"), &["lock"]);
+        let seen = view.up().await;
+        assert!(
+            matches!(seen.link, Link::Up { mode, .. } if mode == expected),
+            "{seen:?}"
+        );
+        view.held_by("pod-a").await;
+        all.push((redis, client, proxy, view));
+    }
+    all
+}
+
+/// Nobody is connected while `what` is done.
+async fn unseen(client: &mut Client, proxy: &Proxy, view: &mut View, what: &str) {
+    proxy.set(&[Fault::Says("ROLE", "-LOADING not yet".into())]);
+    client.run::<u64>("CLIENT KILL TYPE normal SKIPME yes");
+    view.down().await;
+    client.run::<()>(what);
+    proxy.set(&[]);
+}
+
+#[tokio::test]
+async fn a_flush_while_nobody_looks_explains_what_is_gone_afterwards() {
+    for (_redis, mut client, proxy, mut view) in both_modes_behind_a_proxy().await {
+        unseen(&mut client, &proxy, &mut view, "FLUSHALL").await;
+        let end = ended(&mut view).await;
+        assert_eq!((end.evidence, end.watched), (Evidence::FLUSHED, false), "{end:?}");
+    }
+}
+
+/// One that was seen is over: whatever is gone after a later interruption went otherwise, unless there is another.
+#[tokio::test]
+async fn a_flush_that_was_seen_explains_nothing_after_a_later_interruption() {
+    for (_redis, mut client, proxy, mut view) in both_modes_behind_a_proxy().await {
+        client.run::<()>("FLUSHALL");
+        assert_eq!(ended(&mut view).await.evidence, Evidence::FLUSHED);
+        for (at, (what, evidence)) in [
+            ("DEL lock", Evidence::default()),
+            ("FLUSHALL", Evidence::FLUSHED),
+            ("DEL lock", Evidence::default()),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            client.run::<()>("SET lock pod-b PX 600000");
+            view.held_by("pod-b").await;
+            unseen(&mut client, &proxy, &mut view, what).await;
+            let ends = view.absent().await.ends;
+            assert_eq!(ends.len(), at + 2, "{ends:?}");
+            assert_eq!(ends[at + 1].evidence, evidence, "{what}: {ends:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_was_started_again_is_another_one() {
     let redis = redis();

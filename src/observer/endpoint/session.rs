@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
             evicts: verified.info.evicts(),
             counters: Counters {
                 evicted: verified.info.evicted_keys(),
-                flushes: None,
+                flushes: verified.flushes,
             },
             asked: FuturesUnordered::new(),
         }
@@ -172,11 +172,15 @@ impl<'a> Session<'a> {
     /// Where nothing is announced, a flush shows in a counter only, which must have been read shortly before.
     fn count_unannounced(&self) {
         if self.mode == Mode::Polling {
-            let (commands, asked) = (self.connection.commands(), clock::mono());
-            self.asked.push(Box::pin(async move {
-                Outcome::Counted(commands.counters().await, asked)
-            }));
+            self.count();
         }
+    }
+
+    fn count(&self) {
+        let (commands, asked) = (self.connection.commands(), clock::mono());
+        self.asked.push(Box::pin(async move {
+            Outcome::Counted(commands.counters().await, asked)
+        }));
     }
 
     /// Sends what is to be read now; when something is next.
@@ -238,6 +242,9 @@ impl<'a> Session<'a> {
             }
             Push::Flushed => {
                 self.supervisor.endpoint.doubt(self.lane, Evidence::FLUSHED, at);
+                // It was said: until it is known how it counts, the next connection has nothing to compare with.
+                self.supervisor.flushes = None;
+                self.count();
                 Ok(())
             }
             Push::Published => Ok(()),
@@ -365,6 +372,7 @@ impl<'a> Session<'a> {
             ..Evidence::default()
         };
         self.counters = counters;
+        self.supervisor.flushes = counters.flushes;
         if evidence != Evidence::NONE {
             self.supervisor.endpoint.happened(self.lane, evidence, received);
         }
