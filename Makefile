@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # What the truth corpus counted, for the end of `make test`.
-FIGURES := target/tmp/truth.txt
+FIGURES := target/tmp/truth.txt target/tmp/truth-real.txt
 
 .PHONY: help
 help: ## Show the targets

@@ -33,3 +33,5 @@ mod store;
 mod support;
 #[path = "observer/tls.rs"]
 mod tls;
+#[path = "observer/truth.rs"]
+mod truth;

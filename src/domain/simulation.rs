@@ -629,7 +629,7 @@ impl World {
     /// Time goes on; whatever is to happen happens in its order.
     fn advance(&mut self, by: Duration) {
         let target = self.now + by;
-        for _ in 0..100_000 {
+        for _ in 0..10_000 {
             let due = self.look();
             let renewals = self.data.values().filter_map(|stored| stored.renewed_next).min();
             let next = [

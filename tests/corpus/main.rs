@@ -24,14 +24,11 @@ use std::{
 use lockstep::clock;
 use lockstep_truth::{
     oracle::{Figures, Kind},
-    plan::{Plan, plans},
+    plan::{Plan, drawn},
     world::{Played, play},
     wrong::Wrong,
 };
-use proptest::{
-    strategy::{Strategy as _, ValueTree},
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
+use proptest::strategy::ValueTree as _;
 
 /// Histories that are played through the core.
 const HISTORIES: u64 = 20_000;
@@ -64,18 +61,6 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
-/// A history, to be shrunk if need be.
-fn tree(seed: u64, history: u64) -> Box<dyn ValueTree<Value = Plan>> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8..16].copy_from_slice(&history.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    #[expect(clippy::expect_used, reason = "nothing is filtered out of these plans")]
-    let tree = plans().new_tree(&mut runner).expect("a plan");
-    Box::new(tree)
-}
-
 /// What came of all histories.
 #[derive(Default)]
 struct Sum {
@@ -99,7 +84,7 @@ fn truth(seed: u64, histories: u64) -> (bool, String) {
                     if history >= histories {
                         break;
                     }
-                    let played = play(&tree(seed, history).current(), None);
+                    let played = play(&drawn(seed, history).current(), None);
                     mine.add(history, &played);
                 }
                 sum.lock()
@@ -184,7 +169,7 @@ impl Sum {
 
 /// Shrinks a history that fails for as long as it fails in the same way.
 fn print_shrunk(seed: u64, history: u64) {
-    let mut tree = tree(seed, history);
+    let mut tree = drawn(seed, history);
     let Some(kind) = play(&tree.current(), None)
         .violations
         .first()
@@ -230,7 +215,7 @@ fn print_history(seed: u64, history: u64, plan: &Plan) {
 }
 
 fn again(seed: u64, history: u64) -> ExitCode {
-    let plan = tree(seed, history).current();
+    let plan = drawn(seed, history).current();
     print_history(seed, history, &plan);
     print_shrunk(seed, history);
     if play(&plan, None).violations.is_empty() {
@@ -286,7 +271,7 @@ fn wrongs(seed: u64) -> (bool, String) {
 /// The first history that tells it from the core, and how.
 fn catch(seed: u64, wrong: Wrong) -> Option<(u64, Kind)> {
     (0..CHANCES).find_map(|history| {
-        let plan = tree(seed, history).current();
+        let plan = drawn(seed, history).current();
         let first = play(&plan, Some(wrong)).violations.first()?.kind;
         play(&plan, None)
             .violations

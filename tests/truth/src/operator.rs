@@ -14,7 +14,7 @@ use lockstep::{
         children::{Live, LiveChildren},
         decide,
         locks::{
-            Answer, Evidence, HolderValue, KeySnapshot, Link, Mode, Mono, Observation, Text, Trouble,
+            Answer, End, Evidence, HolderValue, KeySnapshot, Link, Mode, Mono, Observation, Text, Trouble,
             probe::Probe,
             table::{Effect, Event, ONLY, Table},
         },
@@ -33,8 +33,6 @@ use crate::{
     wrong::Wrong,
 };
 
-/// The operator's monotonic clock when the world began.
-const BOOT: Duration = Duration::from_hours(1);
 /// Status is written at most this often.
 const PACE: Ms = 2_000;
 /// What time alone changes is looked at again no sooner than this.
@@ -76,6 +74,8 @@ pub enum Connection {
 pub struct Moment {
     /// Milliseconds since the world began.
     pub at: Ms,
+    /// What the operator's monotonic clock showed when the world began.
+    pub boot: Mono,
     /// What the operator's wall clock shows.
     pub wall: Timestamp,
     /// By how much that clock was set.
@@ -87,8 +87,8 @@ pub struct Moment {
 pub struct Concluded {
     /// The lock.
     pub lock: usize,
-    /// The value whose hold ended.
-    pub value: HolderValue,
+    /// How its hold ended, as the table saw it.
+    pub end: End,
     /// As the core says it.
     pub ended: lockstep::domain::judgement::Ended,
 }
@@ -328,7 +328,7 @@ impl Operator {
     #[must_use]
     pub fn wake(&self, now: Moment) -> Option<Ms> {
         let moment = |at: Mono| {
-            let since_boot = at.0.saturating_sub(BOOT).as_micros().div_ceil(1000);
+            let since_boot = at.since(now.boot).as_micros().div_ceil(1000);
             let at = i64::try_from(since_boot).unwrap_or(i64::MAX);
             let set_by = if self.wrong == Some(Wrong::WallClock) {
                 now.set_by
@@ -368,12 +368,18 @@ impl Operator {
 
     // The passes.
 
-    /// A pass, if there is a reason for one.
-    pub fn pass(&mut self, resource: &CoordinatedWorkload, workload: &Workload, now: Moment) -> Option<Done> {
+    /// A pass, if there is a reason for one: by the table of this process, or by what a real observer has seen.
+    pub fn pass(
+        &mut self,
+        resource: &CoordinatedWorkload,
+        workload: &Workload,
+        seen: Option<Observation>,
+        now: Moment,
+    ) -> Option<Done> {
         let time = mono(now, self.wrong);
         let recheck = self.recheck.is_some_and(|at| at <= time);
         let due = self.due.is_some_and(|due| due <= now.at);
-        if !self.dirty && !recheck && !due {
+        if !self.dirty && !recheck && !due && seen.is_none() {
             return None;
         }
         self.dirty = false;
@@ -381,24 +387,19 @@ impl Operator {
         let mut done = Done::default();
         let workload = Wrong::workload(self.wrong, workload);
         let result = Ok(workload.into_owned());
-        let keys: Vec<KeySnapshot> = self
-            .probes
-            .iter()
-            .map(|probe| self.table.snapshot(probe))
-            .collect();
+        let mut observation = match seen {
+            Some(seen) => {
+                self.link = seen.link.clone();
+                seen
+            }
+            None => self.observation(time),
+        };
+        let keys = observation.keys.clone();
         for (lock, key) in keys.iter().enumerate() {
             if let lockstep::domain::locks::KeyState::Held(hold) = &key.state {
                 done.shown.push((lock, hold.value.clone()));
             }
         }
-        let mut observation = Observation {
-            at: time,
-            link: self.link.clone(),
-            hidden: None,
-            health: Some(Arc::default()),
-            keys: keys.clone(),
-            discovered: vec![],
-        };
         Wrong::observation(self.wrong, &mut observation);
         let store = StoreView {
             place: "redis:6379, database 0".into(),
@@ -452,14 +453,34 @@ impl Operator {
             }
         }
         for event in self.memory.outbox.drain(..) {
-            // Two restarts of a rollout between which it was never Ready leave nothing by which to tell their ends apart.
-            let untold = event.reason == EventReason::RolloutComplete;
+            // Two restarts of a rollout between which it was never Ready leave nothing by which to tell their ends apart,
+            // nor do two losses of one lock within a second.
+            let untold = matches!(
+                event.reason,
+                EventReason::RolloutComplete | EventReason::LocksLost
+            );
             if !self.posted.insert((event.reason, event.key.clone())) && !untold {
                 done.faults.push(format!("said twice: {event:?}"));
             }
             done.events.push(event);
         }
         Some(done)
+    }
+
+    /// What the table knows.
+    fn observation(&self, at: Mono) -> Observation {
+        Observation {
+            at,
+            link: self.link.clone(),
+            hidden: None,
+            health: Some(Arc::default()),
+            keys: self
+                .probes
+                .iter()
+                .map(|probe| self.table.snapshot(probe))
+                .collect(),
+            discovered: vec![],
+        }
     }
 
     /// Which hold each conclusion is about: of each lock, the last of the ends that the table has.
@@ -495,7 +516,7 @@ impl Operator {
             for (end, ended) in new.iter().zip(concluded) {
                 done.concluded.push(Concluded {
                     lock,
-                    value: end.hold.value.clone(),
+                    end: (*end).clone(),
                     ended: ended.clone(),
                 });
             }
@@ -511,7 +532,7 @@ pub fn name_of(lock: usize) -> String {
 
 /// The operator's monotonic clock.
 fn mono(now: Moment, wrong: Option<Wrong>) -> Mono {
-    let at = BOOT + Duration::from_millis(now.at);
+    let at = now.boot.0 + Duration::from_millis(now.at);
     if wrong != Some(Wrong::WallClock) {
         return Mono(at);
     }
@@ -525,6 +546,6 @@ fn mono(now: Moment, wrong: Option<Wrong>) -> Mono {
 
 /// Milliseconds since the world began, of a moment on the operator's clock.
 #[must_use]
-pub fn since_start(at: Mono) -> Ms {
-    u64::try_from(at.0.saturating_sub(BOOT).as_millis()).unwrap_or(u64::MAX)
+pub fn since_start(at: Mono, boot: Mono) -> Ms {
+    u64::try_from(at.since(boot).as_millis()).unwrap_or(u64::MAX)
 }

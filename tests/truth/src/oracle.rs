@@ -8,7 +8,7 @@ mod ends;
 mod events;
 mod states;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use lockstep::{
@@ -23,7 +23,7 @@ use self::balance::Shares;
 use crate::{
     operator::{Done, name_of},
     plan::{Ms, Setup, What},
-    server::Shown,
+    server::{By, Shown},
     world::World,
 };
 
@@ -146,6 +146,8 @@ pub struct Oracle {
     /// Holds that the present operator was shown, and those whose end it concluded.
     shown: BTreeSet<usize>,
     concluded: BTreeSet<usize>,
+    /// With a real observer: when it first showed a hold.
+    shown_at: BTreeMap<usize, Ms>,
     /// When operators started.
     operators: Vec<Ms>,
     /// Since when the operator sees everything, or doesn't.
@@ -275,8 +277,9 @@ impl Oracle {
         let counts = ready && world.wanted > 0 && self.sees_since.is_some() && world.operator.is_some();
         for lock in 0..world.setup.locks {
             if let Some(hold) = world.server.holder(lock, now) {
-                // What is over in a moment is not seen.
-                if to - world.server.holds[hold].taken > 150 {
+                let hold = &world.server.holds[hold];
+                // What is over in a moment is not seen, and a list is nobody's hold.
+                if to - hold.taken > 150 && hold.by != By::WrongType {
                     self.unheld[lock] = 0;
                 }
             } else if counts {
@@ -302,6 +305,9 @@ impl Oracle {
         for (_, value) in &done.shown {
             let hold = ends::hold_of(world, value);
             self.shown.extend(hold);
+            if let Some(hold) = hold.filter(|_| world.is_real()) {
+                self.shown_at.entry(hold).or_insert(now);
+            }
         }
         for concluded in &done.concluded {
             self.concluded(world, concluded);
@@ -351,11 +357,7 @@ impl Oracle {
         if held.reason == "NotObserved" {
             let blind = self.blind_since.map(|since| now - since);
             let patience = if self.ever_saw { 4_900 } else { 29_900 };
-            let wrong_types = world
-                .server
-                .holds
-                .iter()
-                .any(|hold| hold.by == crate::server::By::WrongType);
+            let wrong_types = world.server.holds.iter().any(|hold| hold.by == By::WrongType);
             // Before there was any status there is nothing that could stay as it is.
             let before = world.resource.status.as_ref();
             let first = before.and_then(|before| states::condition(before, "LocksHeld"));

@@ -1,7 +1,12 @@
 //! What is to happen in a history: how everything is set up, and one thing after another. Plain data, drawn from a
 //! seed and shrunk by proptest.
 
-use proptest::{prelude::*, sample::select};
+use proptest::{
+    prelude::*,
+    sample::select,
+    strategy::ValueTree,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 
 /// Milliseconds.
 pub type Ms = u64;
@@ -165,8 +170,25 @@ impl What {
     }
 }
 
+/// The plan of a history, which is its number and the seed; it can be shrunk.
+///
+/// # Panics
+///
+/// Not as long as these plans are drawn without a filter.
+#[must_use]
+pub fn drawn(seed: u64, history: u64) -> Box<dyn ValueTree<Value = Plan>> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&history.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    #[expect(clippy::expect_used, reason = "nothing is filtered out of these plans")]
+    let tree = plans().new_tree(&mut runner).expect("a plan");
+    Box::new(tree)
+}
+
 /// Plans of all kinds: one in three is calm throughout.
-pub fn plans() -> impl Strategy<Value = Plan> {
+fn plans() -> impl Strategy<Value = Plan> {
     let acts = prop_oneof![
         1 => prop::collection::vec(act(calm().boxed()), 1..10),
         2 => prop::collection::vec(act(anything().boxed()), 1..10),

@@ -74,6 +74,23 @@ pub enum Push {
     Flushed,
 }
 
+/// What was done to the server, for a real one that does the same.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// This hold's value is put into its lock, for so long.
+    Set(usize, Option<Ms>),
+    /// The lock's expiry is moved to so much later than now.
+    Expire(usize, Ms),
+    /// The lock loses its expiry.
+    Persist(usize),
+    /// The lock is deleted.
+    Delete(usize),
+    /// Everything is deleted.
+    Flush,
+    /// Another server takes over, with these holds and what is left of them.
+    FailOver(Vec<(usize, Option<Ms>)>),
+}
+
 /// What a read shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Shown {
@@ -98,6 +115,8 @@ pub struct Server {
     pub holds: Vec<Hold>,
     /// What is to be told to whoever tracks.
     pub pushes: Vec<Push>,
+    /// What was done to it.
+    pub journal: Vec<Command>,
     data: Vec<Option<Stored>>,
     tracked: Vec<bool>,
     versions: u64,
@@ -152,6 +171,7 @@ impl Server {
             expires: ttl.map(|ttl| now + self.ahead + ttl),
             version: self.versions,
         });
+        self.journal.push(Command::Set(hold, ttl));
         self.changed(lock);
         hold
     }
@@ -175,6 +195,7 @@ impl Server {
             stored.version = self.versions;
         }
         self.holds[hold].renewals.push(now);
+        self.journal.push(Command::Expire(lock, ttl));
         self.changed(lock);
         true
     }
@@ -186,6 +207,7 @@ impl Server {
         {
             stored.expires = None;
             self.holds[stored.hold].persisted = true;
+            self.journal.push(Command::Persist(lock));
             self.changed(lock);
         }
     }
@@ -195,6 +217,7 @@ impl Server {
         if self.holder(lock, now).is_some() {
             self.finish(lock, now, why);
             self.data[lock] = None;
+            self.journal.push(Command::Delete(lock));
             self.changed(lock);
         }
     }
@@ -216,6 +239,7 @@ impl Server {
             self.tracked[lock] = false;
         }
         self.flushes += 1;
+        self.journal.push(Command::Flush);
         self.pushes.push(Push::Flushed);
     }
 
@@ -230,6 +254,17 @@ impl Server {
             }
         }
         self.pushes.clear();
+        let left = |stored: &Stored| {
+            stored
+                .expires
+                .map(|expires| expires.saturating_sub(now + self.ahead))
+        };
+        let kept = self
+            .data
+            .iter()
+            .flatten()
+            .map(|stored| (stored.hold, left(stored)));
+        self.journal.push(Command::FailOver(kept.collect()));
         self.run += 1;
         self.evicted = 0;
         self.flushes = 0;

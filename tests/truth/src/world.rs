@@ -6,16 +6,17 @@
 mod acts;
 mod pods;
 mod processes;
+pub mod real;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use lockstep::{
     api::CoordinatedWorkload,
     domain::{
         children::{self, Live},
-        locks::Trouble,
+        locks::{Mono, Trouble},
         memory::Announcement,
         workload::{Workload, parse},
     },
@@ -131,6 +132,10 @@ pub struct World {
     pub passes: usize,
     /// By how much the operator's wall clock was set.
     pub set_by: i64,
+    /// What the operator's monotonic clock showed when it began.
+    pub boot: Mono,
+    /// Whether a real observer of a real server sees it.
+    real: bool,
     oracle: Oracle,
     queue: BTreeMap<(Ms, u64), Event>,
     events: u64,
@@ -200,6 +205,8 @@ impl World {
             operator: None,
             operators: 0,
             oracle: Oracle::new(setup),
+            boot: Mono(Duration::from_hours(1)),
+            real: false,
             resource,
             workload,
             values: vec![],
@@ -226,9 +233,16 @@ impl World {
         let true_wall = wall(epoch(), at).as_millisecond();
         Moment {
             at,
+            boot: self.boot,
             wall: Timestamp::from_millisecond(true_wall + self.set_by).unwrap_or_default(),
             set_by: self.set_by,
         }
+    }
+
+    /// Whether a real observer of a real server sees it.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        self.real
     }
 
     /// Whether a lock is of the Continuous set.

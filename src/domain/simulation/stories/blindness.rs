@@ -248,3 +248,24 @@ fn a_lock_without_expiry_is_remembered_over_a_restart_in_an_outage() {
     );
     world.at_rest();
 }
+
+#[test]
+fn a_loss_that_waits_to_be_said_is_said_in_its_time_though_nothing_is_seen_then() {
+    let mut world = World::healthy(&two());
+    world.silence(A);
+    world.advance(secs(60));
+    world.silence(B);
+    world.advance(secs(60));
+    assert_eq!(
+        world.said(),
+        [E::LocksLost],
+        "the second one comes within five minutes"
+    );
+    world.cut();
+    world.advance(secs(400));
+    let losses = world.said().into_iter().filter(|said| *said == E::LocksLost);
+    assert_eq!(losses.count(), 2);
+    let writes = world.writes;
+    world.advance(secs(600));
+    assert_eq!(world.writes, writes, "nothing ticks");
+}

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use lockstep::{
     api::{CoordinatedWorkloadStatus, spec},
-    domain::{locks::HolderValue, memory::Cause},
+    domain::{
+        locks::{End, HolderValue},
+        memory::Cause,
+    },
 };
 
 use super::{Happening, Kind, Lost, Oracle};
@@ -36,7 +39,7 @@ impl Oracle {
         let lock = concluded.lock;
         // Whoever looks deletes what is over.
         world.server.holder(lock, now);
-        let Some(number) = hold_of(world, &concluded.value) else {
+        let Some(number) = hold_of(world, &concluded.end.hold.value) else {
             self.object(Kind::Fault, now, "an end of a hold that never was");
             return;
         };
@@ -56,7 +59,11 @@ impl Oracle {
             self.object(kind, now, format!("it has not ended: {said}"));
             return;
         };
-        let (from, to, watched) = self.interval(world, lock, number);
+        let (from, to, watched) = if world.is_real() {
+            self.real_interval(world, &concluded.end)
+        } else {
+            self.interval(world, lock, number)
+        };
         let (interval, unwatched) = ((from, to), !watched);
         let allowed = self.allowed(world, &hold, at, why, interval, unwatched);
         let renews = world.is_continuous(lock) || world.setup.jobs_renew;
@@ -84,7 +91,14 @@ impl Oracle {
             self.object(kind, now, format!("counts as a loss or not: {why_not}"));
         }
         self.check_owner(world, &hold, ended.from.as_deref(), &why_not);
-        self.check_times(world, ended.cause, since_start(ended.at), at, unwatched, &why_not);
+        self.check_times(
+            world,
+            ended.cause,
+            since_start(ended.at, world.boot),
+            at,
+            unwatched,
+            &why_not,
+        );
         if let Some(loss) = &ended.loss {
             self.losses.push((lock, loss.when, at));
             if world.is_continuous(lock) {
@@ -106,8 +120,28 @@ impl Oracle {
         (from, to, !doubted && !rare)
     }
 
+    /// The same as a real observer has it; what it can't have watched is known from what was done to it.
+    fn real_interval(&self, world: &World, end: &End) -> (Ms, Ms, bool) {
+        let (from, to) = (
+            since_start(end.hold.last_answer, world.boot),
+            since_start(end.noticed, world.boot),
+        );
+        let stalled = self
+            .stalls
+            .iter()
+            .any(|(since, until)| *since <= to && *until >= from);
+        let flushed = self
+            .happenings
+            .iter()
+            .any(|(at, happening)| *happening == Happening::Flushed && (from..=to).contains(at));
+        (from, to, !stalled && !flushed)
+    }
+
     /// When the present operator got its first answer that shows this hold.
     pub(super) fn first_seen(&self, lock: usize, number: usize) -> Option<Ms> {
+        if let Some(at) = self.shown_at.get(&number) {
+            return Some(*at);
+        }
         let seen = self.answers[lock].iter().find(|seen| seen.hold == Some(number));
         seen.map(|seen| seen.at)
     }
@@ -214,7 +248,12 @@ impl Oracle {
         let (process, pod) = (&world.processes[number], world.pod_of(number));
         let ends = [process.shown_ended, pod.gone, pod.failed];
         let Some(first) = ends.into_iter().flatten().min() else {
-            return vec![Cause::Expired];
+            // A node that is lost says nothing of its processes; what was seen of them before may still be right.
+            return if process.ended.is_some() {
+                both
+            } else {
+                vec![Cause::Expired]
+            };
         };
         let lag = world.setup.watch_lag;
         let started = self.operators.last().copied().unwrap_or(0);

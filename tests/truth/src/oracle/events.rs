@@ -21,7 +21,8 @@ impl Oracle {
         let now = world.now;
         let exists = |said: &Announcement| said.reason == event.reason && said.key == event.key;
         if self.said.iter().any(exists) {
-            // Another operator said it: the apiserver knows, and nobody hears it again.
+            // Another operator said it, or it was said within the same second: nobody hears it again.
+            self.wrong_said |= event.reason == EventReason::LocksLost;
             return;
         }
         self.said.push(event.clone());
@@ -35,7 +36,11 @@ impl Oracle {
         }
         let grounds = match event.reason {
             EventReason::LocksLost => self.loss_said(world, event),
-            EventReason::LocksRecovered => std::mem::take(&mut self.wrong_said),
+            EventReason::LocksRecovered => {
+                // Whether a loss that status tells of is older than its verdict, another operator asks the wall clock.
+                let clock_was_set = world.set_by != 0 && self.operators.len() > 1;
+                std::mem::take(&mut self.wrong_said) || clock_was_set
+            }
             EventReason::LocksUnheld => {
                 self.wrong_said = true;
                 self.unheld[..world.setup.locks]
@@ -49,8 +54,7 @@ impl Oracle {
                 .processes
                 .iter()
                 .any(|process| process.ended.is_some() || world.pods[process.pod].gone.is_some()),
-            EventReason::LockWithoutExpiry => (0..world.setup.locks + world.setup.jobs)
-                .any(|lock| world.server.holder(lock, now).is_some() && world.server.expiry(lock).is_none()),
+            EventReason::LockWithoutExpiry => world.server.holds.iter().any(|hold| hold.persisted),
             EventReason::LocksConcentrated => self.shares.was_over_for(now, world),
             EventReason::StoreUnreachable => self.blind_since.is_some_and(|since| now - since >= 4_900),
             _ => true,
@@ -87,7 +91,7 @@ impl Oracle {
         if let Some(last) = last
             && now + 3_000 + world.set_by.unsigned_abs() < last + PAUSE
             && !healed(last)
-            && (continuous || !restarted)
+            && !restarted
         {
             self.object(
                 Kind::WrongEvent,

@@ -15,6 +15,8 @@ use crate::{
 
 /// From the last change to the last write that it causes: the quiet, the pace, and a little.
 const SETTLED: Ms = 6_000;
+/// A pod that holds a lock by status, or was seen to take it, may take so long to be seen.
+const NEW_POD: Ms = 10_000;
 /// A Continuous lock may be unheld for so long.
 const GRACE: Ms = 30_000;
 
@@ -207,10 +209,16 @@ impl Oracle {
             if started > ended {
                 // What another operator saw of it is lost, but for what it wrote down.
                 states = vec![LockState::Orphaned, LockState::Foreign, LockState::Unattributed];
+                if now < started + NEW_POD + SETTLED {
+                    // Status says that it holds the lock: it may yet turn up.
+                    states.push(LockState::Held);
+                }
             }
             return some(&states);
         }
         match process.shown_ended {
+            // A node that is lost says nothing of its processes.
+            None if process.ended.is_some() => some(&[LockState::Held, LockState::Orphaned]),
             None => some(&[LockState::Held]),
             Some(ended) if !world.is_continuous(lock) && !world.setup.jobs_renew => {
                 let _ = ended;
@@ -246,6 +254,12 @@ impl Oracle {
         // Whether a process without a pod is a foreigner that is expected is a question of its renewals.
         let good = is_good(world, lock)
             || world.setup.foreign_expected && world.server.holder(lock, world.now).is_some();
+        // A hold that began in good hands has made it good, whatever became of it since.
+        let good = good
+            || self.lost[lock].is_some_and(|lost| {
+                let mut holds = self.shown.iter().map(|hold| &world.server.holds[*hold]);
+                holds.any(|hold| hold.lock == lock && hold.taken >= lost.at)
+            });
         if continuous && self.lost[lock].is_some() {
             if good {
                 maybe.push("LocksLost");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockstep::domain::locks::{Mode, Trouble};
+use lockstep::domain::locks::{Mode, Observation, Trouble};
 
 use super::{BEAT, Event, Ms, RECONNECT, World};
 use crate::{
@@ -41,6 +41,9 @@ impl World {
 
     /// Both ends are told that the connection is gone.
     pub(super) fn cut(&mut self) {
+        if self.real {
+            return;
+        }
         self.server.forget_client();
         if let Some(operator) = &self.operator {
             let serial = operator.serial;
@@ -49,6 +52,9 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) {
+        if self.real {
+            return;
+        }
         let Some(operator) = &self.operator else { return };
         let serial = operator.serial;
         if self.answers() {
@@ -181,10 +187,16 @@ impl World {
             let at = self.arrival();
             self.schedule(at, Event::Read(serial, ask));
         }
+        self.pass(None);
+    }
+
+    /// The operator makes a pass, by its own table or by what a real observer has seen.
+    pub(super) fn pass(&mut self, seen: Option<Observation>) {
+        let now = self.moment(self.now);
         let Some(mut operator) = self.operator.take() else {
             return;
         };
-        if let Some(done) = operator.pass(&self.resource, &self.workload, now) {
+        if let Some(done) = operator.pass(&self.resource, &self.workload, seen, now) {
             self.passes += 1;
             let mut oracle = std::mem::take(&mut self.oracle);
             oracle.passed(self, &done, operator.sees());
