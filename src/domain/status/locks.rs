@@ -156,7 +156,8 @@ fn unseen(
         .map(|row| ((row.set.as_str(), row.name.as_str()), row))
         .collect();
     for lock in &mut judged {
-        if lock.state != LockState::Unknown {
+        // A key of the wrong type is seen; only whose lock it is can't be known.
+        if lock.state != LockState::Unknown || lock.flags.contains(&Flag::Malformed) {
             continue;
         }
         lock.since = memory.store.down_since;

@@ -45,6 +45,8 @@ pub struct Pod {
 pub struct Process {
     /// Its pod.
     pub pod: usize,
+    /// When it began.
+    pub began: Ms,
     /// When it ended.
     pub ended: Option<Ms>,
     /// When the kubelet saw that; a node that is lost says nothing.

@@ -277,9 +277,8 @@ impl Oracle {
         let counts = ready && world.wanted > 0 && self.sees_since.is_some() && world.operator.is_some();
         for lock in 0..world.setup.locks {
             if let Some(hold) = world.server.holder(lock, now) {
-                let hold = &world.server.holds[hold];
-                // What is over in a moment is not seen, and a list is nobody's hold.
-                if to - hold.taken > 150 && hold.by != By::WrongType {
+                // What is over before it is seen counts for nobody, and a list is nobody's hold.
+                if self.shown.contains(&hold) && world.server.holds[hold].by != By::WrongType {
                     self.unheld[lock] = 0;
                 }
             } else if counts {

@@ -248,8 +248,10 @@ impl Oracle {
         let (process, pod) = (&world.processes[number], world.pod_of(number));
         let ends = [process.shown_ended, pod.gone, pod.failed];
         let Some(first) = ends.into_iter().flatten().min() else {
-            // A node that is lost says nothing of its processes; what was seen of them before may still be right.
-            return if process.ended.is_some() {
+            // A node that is lost says nothing of its processes; what was seen of them before may still be right. Nor can it
+            // be known of who took it as soon as it began: that it began is seen later.
+            let quick = pod.restarts > 0 && hold.taken <= process.began + world.setup.watch_lag + 350;
+            return if process.ended.is_some() || quick {
                 both
             } else {
                 vec![Cause::Expired]

@@ -219,6 +219,10 @@ impl Oracle {
         match process.shown_ended {
             // A node that is lost says nothing of its processes.
             None if process.ended.is_some() => some(&[LockState::Held, LockState::Orphaned]),
+            // That a process began is seen later than that it took a lock at once.
+            None if pod.restarts > 0 && hold.taken <= process.began + lag + 350 => {
+                some(&[LockState::Held, LockState::Orphaned])
+            }
             None => some(&[LockState::Held]),
             Some(ended) if !world.is_continuous(lock) && !world.setup.jobs_renew => {
                 let _ = ended;

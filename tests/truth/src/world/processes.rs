@@ -170,6 +170,7 @@ impl World {
         let process = self.processes.len();
         self.processes.push(Process {
             pod,
+            began: self.now,
             ended: None,
             shown_ended: None,
             paused: 0,
