@@ -341,6 +341,10 @@ names! {
         LockRepeated,
         /// The pods' environment names another Redis than `spec.redis`.
         RedisHostDiffers,
+        /// Locks without an expiry, where none is expected.
+        LocksWithoutExpiry,
+        /// More locks turned up than are watched.
+        LocksNotWatched,
         /// The locks' own expiry is not `ttl`.
         TtlDiffers,
         /// `renewInterval` is above a third, or half, of `ttl`.

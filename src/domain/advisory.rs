@@ -94,7 +94,7 @@ pub fn advise(advised: &Advised<'_>) -> Vec<Advisory> {
         }
         let Advice { mut text, next_step } = advice(*code, advised)?;
         // A sentence begins with a capital letter, a field as it is written.
-        if ["container", "the ", "this ", "within "]
+        if ["container", "locks ", "more ", "the ", "this ", "within "]
             .iter()
             .any(|word| text.starts_with(word))
         {
@@ -115,6 +115,8 @@ fn advice(code: AdvisoryCode, advised: &Advised<'_>) -> Option<Advice> {
         AdvisoryCode::ForeignAutoscaler => others::foreign_autoscaler(advised),
         AdvisoryCode::LockRepeated => others::lock_repeated(advised),
         AdvisoryCode::RedisHostDiffers => store::host_differs(advised),
+        AdvisoryCode::LocksWithoutExpiry => locks::without_expiry(advised),
+        AdvisoryCode::LocksNotWatched => locks::not_watched(advised),
         AdvisoryCode::TtlDiffers => locks::ttl_differs(advised),
         AdvisoryCode::RenewIntervalLong => locks::renew_interval_long(spec),
         AdvisoryCode::GraceShorterThanHold => locks::grace_shorter_than_hold(spec),

@@ -6,6 +6,7 @@ mod discovered;
 mod ends;
 mod lock;
 mod period;
+mod together;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -179,6 +180,7 @@ pub fn assess(
         .filter_map(|lock| lock.pod.clone())
         .collect();
     memory.forget_pods(&holding, now.mono);
+    together::tell(workload, &mut assessment, memory, now.mono);
     incident::say(&assessment.ended, &assessment.locks, memory, now);
     incident::recheck(memory, &mut recheck);
     memory.repeats.say(&mut memory.outbox, now.mono, &mut recheck);

@@ -16,6 +16,13 @@ pub const MESSAGE_LIMIT: usize = 1000;
 /// How a holder ended that was deleted on purpose, or with its node.
 pub const DELETED: &str = "the pod was deleted without a release";
 
+/// What is said of a loss by a pod that lives.
+pub const RUNS_ON: &str =
+    "by what Kubernetes shows, its container still runs and may work on without the lock";
+/// The same, if that pod renews none of its locks any more and others renew theirs.
+pub const CUT_OFF: &str = "the pod renews none of its locks while other pods renew theirs: it is cut off from Redis or \
+    starved; by what Kubernetes shows, its container still runs and may work on without them";
+
 /// Something that is wrong with one lock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -245,7 +252,11 @@ impl Finding {
                      the locks may work on beside the new holders: restart those that don't notice."
                 }
                 Some(Cause::Unexplained | Cause::HolderGone | Cause::Expired | Cause::Released) | None => {
-                    if loss.cause == Cause::Expired.as_str() {
+                    if loss.detail == CUT_OFF {
+                        "Next: see whether the pod reaches Redis (its NetworkPolicy, node and network) and whether it gets CPU \
+                         (kubectl top pod, throttling, long pauses in kubectl logs). If it works on without the locks, delete \
+                         it; if nobody takes them within their retry interval, restart a pod that should."
+                    } else if loss.cause == Cause::Expired.as_str() {
                         "Next: see why the pod stopped renewing (kubectl logs): cut off from Redis, starved or hung. If it \
                          works on without the lock, delete the pod; if nobody takes the lock within its retry interval, \
                          restart a pod that should."

@@ -55,6 +55,8 @@ pub struct Judged {
     pub since: Option<Timestamp>,
     /// When it becomes free by itself (Orphaned).
     pub frees_at: Option<Timestamp>,
+    /// When its holder showed life last: a renewal, else the first answer that showed the hold.
+    pub renewed: Option<Mono>,
     /// Whether it counts as in good hands.
     pub good: bool,
     /// Without a holder, within its grace.

@@ -25,6 +25,9 @@ const LONGER: Duration = Duration::from_secs(1);
 /// How old the shortest look at a renewed expiry may be: longer than the interval of polling.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long it may take after a connection stands until what turns up has been looked through.
+const LOOK_THROUGH: Duration = Duration::from_mins(1);
+
 /// Timings of a set as far as they are settled: given, or the dialect's.
 struct Timings {
     ttl: Option<Duration>,
@@ -233,4 +236,84 @@ fn judged(ttl: Duration, keys: &[&KeySnapshot], connected: Mono) -> Seen {
 
 fn text(duration: Duration) -> String {
     spec::Duration::from(duration).0
+}
+
+/// Sets of which neither the spec nor the dialect says that their locks expire, and whose locks don't: where it is
+/// expected, the lack of it is a finding. What is said of a set stands until one of its locks is seen to expire, so that
+/// work that comes and goes changes nothing.
+pub(super) fn without_expiry(advised: &Advised<'_>) -> Option<Advice> {
+    let said = advised.said(AdvisoryCode::LocksWithoutExpiry).unwrap_or_default();
+    let mut keys = match advised.store.map(|store| &store.seen) {
+        Some(Ok(observation)) => observation.keys.iter(),
+        Some(Err(_)) | None => [].iter(),
+    };
+    let mut sets = Vec::new();
+    for set in &advised.workload.locks {
+        // The keys were asked for in this order.
+        let keys = keys.by_ref().take(set.locks.len());
+        let holds = keys.filter_map(|key| match &key.state {
+            KeyState::Held(hold) => Some(hold),
+            KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => None,
+        });
+        let (mut endless, mut expires, mut untold) = (false, false, false);
+        for hold in holds {
+            endless |= hold.no_expiry;
+            expires |= hold.deadline.is_some();
+            untold |= hold.deadline.is_none() && !hold.no_expiry;
+        }
+        let part = format!("set {}", set.name);
+        let stands = (untold || !expires) && names(said, &part);
+        if set.ttl.is_none() && (endless || stands) {
+            sets.push(part);
+        }
+    }
+    // All of them: what is not named could not be kept while it can't be told.
+    (!sets.is_empty()).then(|| {
+        Advice::new(
+            format!(
+                "locks without an expiry in {}: when a holder dies, its lock stays taken for ever.",
+                sets.join(", ")
+            ),
+            "Make the application set a TTL; with spec.locks[].ttl, a lock without one turns LocksHeld False.",
+        )
+    })
+}
+
+/// Whether `said` names this set, and not only one whose name begins alike.
+fn names(said: &str, part: &str) -> bool {
+    said.split(part).skip(1).any(|rest| rest.starts_with([',', ':']))
+}
+
+/// A place that holds more locks than are kept an eye on: nobody may believe that all of them are.
+pub(super) fn not_watched(advised: &Advised<'_>) -> Option<Advice> {
+    let said = advised.said(AdvisoryCode::LocksNotWatched).unwrap_or_default();
+    let seen = match advised.store.map(|store| &store.seen) {
+        Some(Ok(Observation {
+            link: Link::Up { since, .. },
+            discovered,
+            ..
+        })) => Some((*since, discovered)),
+        Some(_) | None => None,
+    };
+    let mut places = seen.iter().flat_map(|(_, discovered)| discovered.iter());
+    // What there is shows only once it has all been looked through.
+    let looking = seen.is_none_or(|(since, _)| advised.now.since(since) < LOOK_THROUGH);
+    let mut sets = Vec::new();
+    for set in &advised.workload.locks {
+        let part = format!("set {}", set.name);
+        let more = places.by_ref().take(set.places().count()).any(|found| found.more);
+        let is_looked_for = set.places().next().is_some();
+        if more || (is_looked_for && looking && names(said, &part)) {
+            sets.push(part);
+        }
+    }
+    (!sets.is_empty()).then(|| {
+        Advice::new(
+            format!(
+                "more locks turn up than are watched (100,000 in one place) in {}: nothing is said of the others.",
+                sets.join(", ")
+            ),
+            "Give the locks a narrower keyPrefix, or split them into several sets.",
+        )
+    })
 }

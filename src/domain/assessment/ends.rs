@@ -2,7 +2,7 @@
 
 use super::lock::{LockView, Owner};
 use crate::domain::{
-    finding::DELETED,
+    finding::{DELETED, RUNS_ON},
     incident,
     judgement::Ended,
     locks::{End, Hold, KeySnapshot, KeyState, Mono},
@@ -145,11 +145,7 @@ impl LockView<'_> {
             );
         }
         let runs = pod.not_live_since(self.container()).is_none();
-        let detail = if runs {
-            "by what Kubernetes shows, its container still runs and may work on without the lock"
-        } else {
-            ""
-        };
+        let detail = if runs { RUNS_ON } else { "" };
         (Cause::Expired, name, detail.to_owned())
     }
 

@@ -193,6 +193,10 @@ impl LockView<'_> {
             pod: None,
             since: None,
             frees_at: None,
+            renewed: match &snapshot.state {
+                KeyState::Held(hold) => Some(hold.last_renewed.unwrap_or(hold.first_seen)),
+                KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => None,
+            },
             good: false,
             awaiting: false,
         };

@@ -50,3 +50,48 @@ fn a_spec_that_cannot_be_used_keeps_its_advice() {
     assert_eq!(world.reason(ConditionType::Ready), "InvalidSpec");
     assert_eq!(world.status().advisories, said);
 }
+
+#[test]
+fn where_no_expiry_is_expected_its_lack_is_advised_on_whether_or_not_there_is_work() {
+    let custom = json!({ "hold": "Intermittent", "dialect": "Custom", "keyPrefix": "rigatoni:lock:",
+        "holder": { "pattern": "(?<owner>.*)-[0-9a-f]{8}-.*" } });
+    let mut world = World::new(&spec(&["x", "y"], &custom));
+    world.advance(secs(5));
+    let given = |world: &World| codes(world).contains(&"LocksWithoutExpiry");
+    let put = |world: &mut World, ttl: Option<u64>, lasts: u64| {
+        let value = format!("{A}-{SECRET}");
+        world.put(&World::key("x"), value, ttl.map(secs), false);
+        world.advance(secs(lasts));
+    };
+    put(&mut world, None, 1);
+    assert!(
+        !given(&world),
+        "one answer may lie between taking it and setting its expiry"
+    );
+    world.advance(secs(5));
+    assert!(given(&world));
+    assert_eq!((world.held(), world.said()), ("AllHeld", vec![]));
+    world.at_rest();
+    world.restart();
+    world.at_rest();
+    let writes = world.writes;
+    for _ in 0..3 {
+        world.release("x");
+        world.advance(secs(10));
+        put(&mut world, None, 10);
+    }
+    assert!(given(&world));
+    assert_eq!(world.writes, writes, "daily work");
+    world.cut();
+    world.advance(secs(60));
+    assert!(given(&world), "blind");
+    world.mend(Mode::Tracking);
+    world.advance(secs(10));
+    world.release("x");
+    world.restart();
+    world.at_rest();
+    assert!(given(&world), "nobody holds it");
+    put(&mut world, Some(60), 5);
+    assert!(!given(&world), "the application was corrected");
+    world.at_rest();
+}

@@ -134,6 +134,7 @@ fn unknown(workload: &Workload, before: Option<&Locks>, memory: &Memory) -> Vec<
                 pod: None,
                 since: None,
                 frees_at: None,
+                renewed: None,
                 good: false,
                 awaiting: false,
             });

@@ -329,7 +329,7 @@ fn balanced(workload: &Workload, assessment: &Assessment, previous: &Coordinated
                 Truth::False,
                 set.reason,
                 format!(
-                    "{holder} holds {} of the {} locks of set {}; a fair share on {} pods is {}{}{}. {}",
+                    "{holder} holds {} of {} locks of set {}; a fair share on {} pods is {}{}{}. {}",
                     numbers.max,
                     numbers.locks,
                     set.set,

@@ -258,3 +258,35 @@ fn what_was_said_of_another_ttl_does_not_stay() {
         &["set more (ttl 30s, seen longer):"],
     );
 }
+
+#[test]
+fn more_locks_than_are_watched_are_not_passed_over() {
+    let set = |name: &str, prefix: &str| json!({ "name": name, "hold": "Intermittent", "dialect": "Rigatoni", "discover": true, "keyPrefix": prefix });
+    let mut case = Case::of(&[("/locks", json!([set("jobs", "jobs:"), set("jobs-2", "more:")]))]);
+    let finds = |case: &mut Case, more: [bool; 2]| {
+        sees(case, &[]);
+        let Some(Ok(seen)) = case.store.as_mut().map(|store| store.seen.as_mut()) else {
+            panic!("it was seen");
+        };
+        seen.discovered = more
+            .map(|more| crate::domain::locks::Discovered { keys: vec![], more })
+            .into();
+    };
+    case.now = Mono(secs(1000));
+    finds(&mut case, [false, true]);
+    let message = case.under(AdvisoryCode::LocksNotWatched).unwrap();
+    assert_says(&message, &["100,000", "set jobs-2:"]);
+    case.previous = case.advice();
+    finds(&mut case, [false, false]);
+    // A new connection has not looked through all of it.
+    case.now = Mono(secs(60));
+    assert_eq!(case.under(AdvisoryCode::LocksNotWatched), Some(message.clone()));
+    case.store = None;
+    assert_eq!(case.under(AdvisoryCode::LocksNotWatched), Some(message));
+    finds(&mut case, [false, false]);
+    case.now = Mono(secs(1000));
+    assert_eq!(case.under(AdvisoryCode::LocksNotWatched), None);
+    case.previous = case.advice();
+    case.now = Mono(secs(60));
+    assert_eq!(case.under(AdvisoryCode::LocksNotWatched), None);
+}

@@ -456,3 +456,58 @@ fn the_worst_reason_comes_first() {
     }
     world.at_rest();
 }
+
+#[test]
+fn a_pod_that_renews_nothing_while_others_do_is_one_finding() {
+    let all = spec(&["x", "y", "z"], &json!({ "balance": { "enabled": false } }));
+    // A holds x and y, renewed 4 s apart, and B holds z.
+    let begun = || {
+        let mut world = World::healthy(&all);
+        world.take("y", A);
+        world.take("z", B);
+        world.advance(secs(4));
+        world.take("x", A);
+        world.advance(secs(1));
+        world
+    };
+    let cut_off = "it is cut off from Redis or starved";
+    let mut world = begun();
+    world.silence(A);
+    world.advance(secs(27));
+    assert_eq!(
+        (world.held(), row(&world, "x").state),
+        ("LocksLost", LockState::Held)
+    );
+    let note = &world.events[0].note;
+    assert!(note.contains(cut_off) && note.contains(A), "{note}");
+    world.at_rest();
+    let message = world.message(LocksHeld);
+    assert!(
+        message.contains("x and y (set jobs) were lost") && message.contains(cut_off),
+        "{message}"
+    );
+    world.restart();
+    world.at_rest();
+    world.take("x", B);
+    world.take("y", B);
+    world.advance(secs(3));
+    assert_eq!(world.said(), [E::LocksLost, E::LocksRecovered]);
+    world.at_rest();
+    // One of two that it renews is no such thing, and neither are those of which nobody renews any.
+    let deeds: [fn(&mut World); 2] = [
+        |world| world.data.get_mut(&World::key("y")).unwrap().renewed_next = None,
+        |world| [A, B].into_iter().for_each(|pod| world.silence(pod)),
+    ];
+    for deed in deeds {
+        let mut world = begun();
+        deed(&mut world);
+        world.advance(secs(27));
+        assert_eq!(world.held(), "LocksLost");
+        assert!(
+            !world.message(LocksHeld).contains(cut_off),
+            "{}",
+            world.message(LocksHeld)
+        );
+        world.at_rest();
+    }
+}
