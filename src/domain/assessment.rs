@@ -99,8 +99,7 @@ pub fn assess(
     let Some((observation, store, mode)) = seen else {
         memory.interrupt(now.mono);
         // What was seen before is said when its time has come, though nothing is seen now.
-        incident::say(&[], &[], memory, now);
-        incident::recheck(memory, &mut recheck);
+        incident::say_in_time(memory, now, &mut recheck);
         memory.repeats.say(&mut memory.outbox, now.mono, &mut recheck);
         assessment.recheck_at = recheck.0;
         return assessment;

@@ -210,6 +210,12 @@ fn finding(id: &LockId, loss: &Loss) -> Finding {
     }
 }
 
+/// Says what waits to be said, if its time has come, and looks again when it will.
+pub fn say_in_time(memory: &mut Memory, now: Now, at: &mut Recheck) {
+    say(&[], &[], memory, now);
+    recheck(memory, at);
+}
+
 /// Looks again when what was not said may be said.
 pub fn recheck(memory: &Memory, recheck: &mut Recheck) {
     if let Some(Incident {
