@@ -14,6 +14,8 @@ use std::{
 };
 
 use self::lock::LockView;
+#[cfg(test)]
+pub(in crate::domain) use self::lock::POLL_LAG;
 use super::{
     Now, balance,
     finding::{Finding, whole_seconds},

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// When polling, a renewal is noticed this much later than it happened, at worst: an interval and a half.
-const POLL_LAG: Duration = Duration::from_secs(3);
+pub(in crate::domain) const POLL_LAG: Duration = Duration::from_secs(3);
 /// A pod that takes a lock is seen within this time, or it is none of this workload's any more.
 const NEW_POD: Duration = Duration::from_secs(10);
 /// Moments that differ by less are the same moment, measured twice.
@@ -448,6 +448,7 @@ impl LockView<'_> {
                 // Polling: it may have been released as its pod ended, which shows at the next look. And who took it before
                 // our eyes was alive: the pod is new, and the watch of the pods has not come so far.
                 let undecided = match seen {
+                    _ if self.is_told_of(&name) => None,
                     Some(_) if self.mode == Mode::Polling => Some(hold.last_answer + POLL_LAG)
                         .filter(|_| hold.last_answer < gone + hold.uncertainty),
                     Some(_) => None,
@@ -585,11 +586,18 @@ impl LockView<'_> {
         let Some(known) = self.known() else {
             return hold.seen_taken;
         };
-        let told = [&known.told.orphan, &known.told.ghost];
         let shown = known.shown.as_ref();
         let said =
             shown.is_some_and(|shown| shown.state == LockState::Held && shown.pod.as_deref() == Some(name));
-        (hold.seen_taken || said) && !told.into_iter().any(|told| told.as_deref() == Some(name))
+        hold.seen_taken || said
+    }
+
+    /// Whether status says already, as an earlier operator left it, that the lock is held by what this pod left.
+    fn is_told_of(&self, name: &str) -> bool {
+        self.known().is_some_and(|known| {
+            let told = [&known.told.orphan, &known.told.ghost];
+            told.into_iter().any(|told| told.as_deref() == Some(name))
+        })
     }
 
     /// Whether the hold was renewed after its owner ceased to be live: its process runs on somewhere. What was noticed

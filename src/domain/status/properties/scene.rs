@@ -13,7 +13,7 @@ use crate::{
     api::{APPLIED_ANNOTATION, CoordinatedWorkload, CoordinatedWorkloadStatus},
     domain::{
         Decision, Now, Observed,
-        assessment::StoreView,
+        assessment::{POLL_LAG, StoreView},
         children::{
             self, Action, Applied, ChildKind, Children, Correction, Failure, FailureKind, Intent, Live,
             LiveChildren, Outcome, Override, Plan, Prepared, Reason, Refusal, ReplicasApplied, ReplicasStep,
@@ -208,9 +208,23 @@ impl Scene {
         }
     }
 
-    /// Whether nobody's change was taken back lately: that is the one thing that is known to die with an operator.
+    /// Whether another operator can know what this one does: no change was taken back lately, and no pod went so lately
+    /// that, where Redis is polled, the next look is waited for.
     pub(super) fn is_calm(&self) -> bool {
-        self.memory.children.drift.recent(self.now).next().is_none()
+        let polling = matches!(
+            self.link,
+            Ok(Link::Up {
+                mode: Mode::Polling,
+                ..
+            })
+        );
+        let mut went = self
+            .memory
+            .pods
+            .values()
+            .filter_map(|pod| pod.not_live_since(None));
+        let undecided = polling && went.any(|at| self.now.since(at) <= POLL_LAG);
+        !undecided && self.memory.children.drift.recent(self.now).next().is_none()
     }
 
     fn put(&mut self, lock: usize, shape: LockShape) {
