@@ -165,9 +165,8 @@ pub struct LockMemory {
     pub owner_missing: Option<(String, Mono)>,
     /// The present owner, if its lock container ended or restarted and nothing was renewed since, and since when.
     pub broken: Option<(String, Mono)>,
-    /// How long the present hold lasted at least before its first answer in this process, as status said; `None`: not
-    /// asked yet.
-    pub held_before: Option<Duration>,
+    /// How long the hold that was seen first at this moment lasted at least before, as its row said.
+    pub held_before: Option<(Mono, Duration)>,
     /// When it was taken, if that is to be once in a period.
     pub period: PeriodMemory,
     /// Whether somebody was ever seen to hold it, in this process or by status.
@@ -194,8 +193,6 @@ pub struct Told {
     pub orphan: Option<String>,
     /// It has no expiry.
     pub no_expiry: bool,
-    /// How it was held.
-    pub hold: Option<Shown>,
     /// It was held for longer than it may be, by this pod as far as it was named.
     pub overheld: Option<Option<String>>,
     /// State and pod of a row that told no moment.

@@ -290,7 +290,7 @@ impl LockView<'_> {
         self.untell(|reason| reason == Reason::Overheld);
         let continuous = self.continuous();
         let entry = self.entry();
-        (entry.told.hold, entry.told.overheld, entry.held_before) = (None, None, None);
+        (entry.told.overheld, entry.held_before) = (None, None);
         if !continuous {
             // A Continuous lock has a row of its own when nobody holds it.
             entry.shown = None;
@@ -530,20 +530,25 @@ impl LockView<'_> {
         })
     }
 
-    /// How long a hold lasted at least before this process saw it, as status said: worked out once, so that the clock for
+    /// How long a hold lasted at least before it was seen first, as its row says: worked out once, so that the clock for
     /// people has no part in what follows. Whether it is the same hold only its pod can tell.
     fn held_before(&mut self, hold: &Hold, judged: &Judged) -> Duration {
         let first_seen = self.wall(hold.first_seen);
         let allowed = self.set.max_hold.unwrap_or_default();
         let entry = self.entry();
-        *entry.held_before.get_or_insert_with(|| {
-            let same = |pod: &Option<String>| !hold.seen_taken && *pod == judged.pod;
-            let overheld = entry.told.overheld.take().filter(same).map(|_| allowed);
-            let told = entry.told.hold.take();
-            let told = told.filter(|told| told.state == judged.state && same(&told.pod));
-            let lasted = told.and_then(|told| first_seen.duration_since(told.since).try_into().ok());
-            lasted.max(overheld).unwrap_or_default()
-        })
+        if let Some((_, before)) = entry.held_before.filter(|(of, _)| *of == hold.first_seen) {
+            return before;
+        }
+        // An end was seen since: that was another hold, though its pod may be the same.
+        let ended = |(of, _)| entry.last_end.as_ref().is_some_and(|end| end.at >= of);
+        let may_be_same = !hold.seen_taken && !entry.held_before.is_some_and(ended);
+        let overheld = entry.told.overheld.take();
+        let overheld = overheld.filter(|pod| may_be_same && *pod == judged.pod);
+        let since = judged.since.filter(|_| may_be_same);
+        let lasted = since.and_then(|since| first_seen.duration_since(since).try_into().ok());
+        let before = lasted.max(overheld.map(|_| allowed)).unwrap_or_default();
+        entry.held_before = Some((hold.first_seen, before));
+        before
     }
 
     /// A lock that never expires, where it should. It says nothing about the hands that it is in.

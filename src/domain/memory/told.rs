@@ -194,7 +194,6 @@ fn from_row(row: &Row, status: &CoordinatedWorkloadStatus) -> LockMemory {
             ghost: row.pod.clone().filter(|_| row.state == LockState::Foreign),
             orphan: row.pod.clone().filter(|_| row.state == LockState::Orphaned),
             no_expiry: row.flags.contains(&Flag::NoExpiry),
-            hold: shown.clone().filter(|_| !unknown),
             overheld: overheld.then(|| row.pod.clone()),
             momentless: (since.is_none() && !lost).then(|| (row.state, row.pod.clone())),
         },
