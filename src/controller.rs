@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{
     StreamExt as _,
     channel::mpsc::{UnboundedSender, unbounded},
+    stream::{self, BoxStream},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -29,6 +30,7 @@ use crate::{
     domain::children::{ChildKind, Children},
     observer::{Observers, Settings, WorkloadKey},
     reconcile::{ChildCaches, Concerned, Context, NEIGHBOURS, error_policy, key_of, reconcile},
+    telemetry::{Telemetry, health::Watch},
 };
 
 /// Passes at a time: enough to hide the apiserver's latency, few enough not to crowd out others.
@@ -55,6 +57,7 @@ pub async fn run(
     instance: String,
     settings: Settings,
     duty: Duty,
+    telemetry: Telemetry,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let (queue, requests) = unbounded();
@@ -79,6 +82,7 @@ pub async fn run(
         observers,
         ChildCaches::new(stores.clone()),
         duty.resync,
+        telemetry.clone(),
     ));
     for kind in ChildKind::ALL {
         if let Some(writer) = writers.get_mut(kind).take() {
@@ -124,6 +128,7 @@ pub async fn run(
         }
         let _ = pods_ready.await;
         let _ = resources.wait_until_ready().await;
+        telemetry.health.caches_ready();
         tracing::info!("caches are ready");
     };
     tokio::select! {
@@ -209,9 +214,10 @@ async fn watch_children(
     } else {
         config().labels(WORKLOAD_LABEL)
     };
-    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    let mut events = watched(api, config);
+    let watch = context.telemetry.health.watch(kind.plural());
     while let Some(event) = events.next().await {
-        let Some(mut event) = logged(event, kind.plural()) else {
+        let Some(mut event) = logged(event, &watch) else {
             continue;
         };
         if with_neighbours {
@@ -252,12 +258,11 @@ async fn watch_pods(
     listed: tokio::sync::oneshot::Sender<()>,
 ) {
     let api = scope.api::<Pod>(&());
-    let mut events = watcher::watcher(api, config().labels(WORKLOAD_LABEL))
-        .default_backoff()
-        .boxed();
+    let mut events = watched(api, config().labels(WORKLOAD_LABEL));
+    let watch = context.telemetry.health.watch("pods");
     let mut listed = Some(listed);
     while let Some(event) = events.next().await {
-        let Some(event) = logged(event, "pods") else {
+        let Some(event) = logged(event, &watch) else {
             continue;
         };
         let done = matches!(event, Event::InitDone);
@@ -277,10 +282,11 @@ async fn watch_resources(
     triggers: Triggers,
 ) {
     let api = scope.api::<DeserializeGuard<CoordinatedWorkload>>(&());
-    let mut events = watcher::watcher(api, config()).default_backoff().boxed();
+    let mut events = watched(api, config());
+    let watch = context.telemetry.health.watch("coordinatedworkloads");
     let store = writer.as_reader();
     while let Some(event) = events.next().await {
-        let Some(event) = logged(event, "coordinatedworkloads").and_then(decoded) else {
+        let Some(event) = logged(event, &watch).and_then(decoded) else {
             continue;
         };
         writer.apply_watcher_event(&event);
@@ -300,11 +306,40 @@ async fn watch_resources(
     }
 }
 
-fn logged<K>(event: Result<Event<K>, watcher::Error>, kind: &'static str) -> Option<Event<K>> {
-    event
-        // kube's errors carry their sources in their text.
-        .inspect_err(|error| tracing::warn!(kind, %error, "a watch failed and is tried again"))
-        .ok()
+/// What a watch brings, with a backoff of its own.
+///
+/// That a list begins is told only when something came of it: kube starts the backoff anew at every event, so that a list
+/// that fails (there is no such kind) would be asked for again every second.
+fn watched<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, watcher::Result<Event<K>>>
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let mut begun = false;
+    watcher::watcher(api, config)
+        .flat_map(move |event| {
+            let begins = matches!(event, Ok(Event::Init));
+            let told = std::mem::replace(&mut begun, begins) && event.is_ok();
+            let init = told.then_some(Ok(Event::Init));
+            stream::iter(init.into_iter().chain((!begins).then_some(event)))
+        })
+        .default_backoff()
+        .boxed()
+}
+
+/// What came of a watch, after its health was told; a failure is logged once until something comes.
+fn logged<K>(event: watcher::Result<Event<K>>, watch: &Watch) -> Option<Event<K>> {
+    match event {
+        Ok(event) => {
+            watch.works(matches!(event, Event::InitDone));
+            Some(event)
+        }
+        Err(error) => {
+            if let Some(error) = watch.failed(&error) {
+                tracing::warn!(kind = watch.kind(), error, "a watch failed and is tried again");
+            }
+            None
+        }
+    }
 }
 
 /// Passes over objects that can't be decoded: one of them must not stop the list.

@@ -17,13 +17,15 @@
 //! | [`reconcile`] | one pass over one resource | through the two above |
 //! | [`controller`] | watches, triggers, concurrency, shutdown | Kubernetes |
 //! | [`retry`] | backoff of one object | none |
+//! | [`telemetry`] | health and figures of the operator | none |
+//! | [`admin`] | serves them | HTTP |
 //! | [`clock`] | the clocks | clocks |
 //!
 //! Where this departs from the house plan: each child is a room of `domain/children`, planning included; what judging
 //! passes around is `domain/judgement`, so that no module of the core needs one that needs it; what was concluded is
 //! turned into words by `domain/status`, `domain/finding`, `domain/incident` and `domain/advisory`; what others do to the
 //! children is `domain/drift` and `domain/neighbours`; a simulated world beside the core
-//! (`domain/simulation`, tests only) drives it through stories and random histories. Metrics, health endpoints, leader
+//! (`domain/simulation`, tests only) drives it through stories and random histories. Leader
 //! election and the `kubectl` plugin are still to come.
 //!
 //! # Invariants, each held by a test
@@ -34,6 +36,7 @@
 //!   namespace.
 //! - A pass over an unchanged world makes no request.
 
+pub mod admin;
 pub mod api;
 pub mod clock;
 pub mod cluster;
@@ -42,3 +45,4 @@ pub mod domain;
 pub mod observer;
 pub mod reconcile;
 pub mod retry;
+pub mod telemetry;

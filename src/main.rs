@@ -7,7 +7,11 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use lockstep::{api, cluster, controller, observer, reconcile};
+use lockstep::{
+    admin::{self, Admin},
+    api, cluster, controller, observer, reconcile,
+    telemetry::Telemetry,
+};
 use tracing_subscriber::EnvFilter;
 
 /// A Kubernetes operator for workloads whose replicas coordinate through locks in Redis.
@@ -50,6 +54,14 @@ struct Run {
     #[arg(long, env = "LOCKSTEP_RESYNC", value_name = "SECONDS", default_value_t = reconcile::RESYNC.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     resync: u64,
+    /// Serve /livez, /readyz and /metrics at this ADDRESS:PORT; `off` for nowhere.
+    #[arg(
+        long,
+        env = "LOCKSTEP_ADMIN_BIND",
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:8080"
+    )]
+    admin_bind: admin::Bind,
     /// What to log, in the syntax of `tracing`'s `EnvFilter`.
     #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
     log: String,
@@ -116,7 +128,12 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
         namespace: run.watch_namespace,
         resync: Duration::from_secs(run.resync),
     };
-    controller::run(client, instance, settings, duty, terminated()).await?;
+    let telemetry = Telemetry::default();
+    let admin = Admin::bind(run.admin_bind).await?;
+    // A task of its own: a busy controller must not look like a dead one. Its drop ends it.
+    let mut served = tokio::task::JoinSet::new();
+    served.spawn(admin.serve(telemetry.clone()));
+    controller::run(client, instance, settings, duty, telemetry, terminated()).await?;
     Ok(())
 }
 

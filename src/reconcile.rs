@@ -39,6 +39,7 @@ use crate::{
     },
     observer::{Interest, Observers, Servers, WorkloadKey},
     retry::{Backoff, draw},
+    telemetry::Telemetry,
 };
 
 /// Status is written at most this often per resource.
@@ -65,6 +66,8 @@ pub struct Context {
     pub pods: PodIndex,
     /// Others' autoscalers and budgets.
     pub neighbours: NeighbourIndex,
+    /// What the operator says of itself.
+    pub telemetry: Telemetry,
     /// See [`RESYNC`].
     resync: Duration,
     workloads: Mutex<HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>>,
@@ -112,13 +115,20 @@ impl Error {
 impl Context {
     /// The context of a fresh process; `resync`: see [`RESYNC`].
     #[must_use]
-    pub fn new(cluster: Cluster, observers: Observers, children: ChildCaches, resync: Duration) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        observers: Observers,
+        children: ChildCaches,
+        resync: Duration,
+        telemetry: Telemetry,
+    ) -> Self {
         Self {
             cluster,
             observers,
             children,
             pods: PodIndex::default(),
             neighbours: NeighbourIndex::default(),
+            telemetry,
             resync,
             workloads: Mutex::default(),
             hasher: std::hash::RandomState::new(),

@@ -11,6 +11,7 @@ use futures::{StreamExt as _, stream};
 use lockstep::controller::Duty;
 use lockstep::observer::{EndpointRules, Settings};
 use lockstep::reconcile::RESYNC;
+use lockstep::telemetry::Telemetry;
 use lockstep_cluster::{Redis, RedisOptions};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -50,6 +51,7 @@ async fn controller(place: &Place, faults: &Faults) -> impl Future<Output = ()> 
             namespace: Some(place.namespace.clone()),
             resync: RESYNC,
         },
+        Telemetry::default(),
         pending(),
     );
     let faults = faults.clone();

@@ -24,6 +24,7 @@ mod examples;
 #[path = "../control_plane/faults.rs"]
 mod faults;
 mod handover;
+mod health;
 mod kill;
 mod lifecycle;
 mod locks;
@@ -87,6 +88,9 @@ fn main() {
         secrets::every_kind_of_store_is_reached_with_what_its_secrets_hold,
         states::a_holder_of_another_workload_is_named_in_its_namespace_only,
         states::every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict,
+        health::it_waits_for_the_definition_says_so_and_goes_on_when_it_comes,
+        health::a_right_to_watch_that_is_missing_is_named_until_it_is_granted,
+        health::a_taken_port_ends_the_start_with_words,
         handover::a_rolling_update_of_workers_that_release_warns_nobody,
         kill::killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same,
         balance::four_locks_on_one_of_three_pods_are_concentrated_until_they_are_spread,

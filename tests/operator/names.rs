@@ -71,7 +71,13 @@ pub(crate) async fn a_short_name_is_the_redis_of_the_resources_own_namespace() {
     .unwrap();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command
-        .args(["run", "--dns-server", &dns.address().to_string()])
+        .args([
+            "run",
+            "--admin-bind",
+            "off",
+            "--dns-server",
+            &dns.address().to_string(),
+        ])
         .env_clear()
         .env("KUBECONFIG", cluster.kubeconfig());
     let _operator = Process::start(&mut command, &cluster.dir().join("logs/operator.log"));

@@ -1,13 +1,17 @@
 //! The program under test, as a process that ends with its test, and with the test program.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::place::{PATIENCE, Place, control_plane};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::place::{PATIENCE, Place, control_plane, eventually};
 
 /// Kills its process group when this program ends, of whatever kind its end is.
 struct Watchdog {
@@ -76,6 +80,23 @@ impl Process {
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     }
 
+    /// What it printed.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Where it serves health and metrics, as soon as it says so.
+    pub(crate) async fn admin(&self) -> SocketAddr {
+        eventually("the operator serves", async || {
+            let log = self.log();
+            let line = log.lines().rfind(|line| line.contains("serving /livez"))?;
+            let port = line.rsplit(':').next()?;
+            let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+            Some(SocketAddr::from(([127, 0, 0, 1], digits.parse().ok()?)))
+        })
+        .await
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -110,6 +131,34 @@ impl Drop for Process {
     }
 }
 
+/// What is answered to a GET.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) text: String,
+}
+
+/// Asks for a page; `None`: nobody answers.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<Page> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, text) = answer.split_once("\r\n\r\n")?;
+    let header = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.to_owned()))
+    };
+    assert_eq!(header("transfer-encoding"), None, "in one piece");
+    Some(Page {
+        status: head.split(' ').nth(1)?.parse().ok()?,
+        content_type: header("content-type").unwrap_or_default(),
+        text: text.to_owned(),
+    })
+}
+
 /// Starts an operator for a namespace.
 pub(crate) async fn operator(place: &Place, arguments: &[&str]) -> Process {
     let logs = control_plane().await.dir().join("logs");
@@ -120,6 +169,8 @@ pub(crate) async fn operator(place: &Place, arguments: &[&str]) -> Process {
         .args(arguments)
         .env_clear()
         .env("KUBECONFIG", &place.kubeconfig)
+        // Many operators share this machine: whoever asks one of them gives it an address.
+        .env("LOCKSTEP_ADMIN_BIND", "off")
         .env("LOCKSTEP_LOG", "info,lockstep=debug");
     Process::start(&mut command, &log)
 }

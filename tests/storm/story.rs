@@ -49,7 +49,7 @@ async fn operator(place: &Place) -> Process {
     let log = control_plane().await.dir().join("logs/operator-storm.log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command
-        .arg("run")
+        .args(["run", "--admin-bind", "off"])
         .env_clear()
         .env("KUBECONFIG", &place.kubeconfig)
         .env("LOCKSTEP_LOG", "info");

@@ -326,7 +326,9 @@ fn start_operator(places: &Places, cluster: &Cluster) -> Result<(), Failure> {
     places
         .operator()
         .start(&places.programs.join("lockstep"), |command| {
-            command.arg("run").env("KUBECONFIG", cluster.kubeconfig());
+            command
+                .args(["run", "--admin-bind", "off"])
+                .env("KUBECONFIG", cluster.kubeconfig());
             if let Some(dns) = dns {
                 command.args(["--dns-server", &dns.to_string()]);
             }
