@@ -20,6 +20,7 @@
 //! | [`telemetry`] | health and figures of the operator | none |
 //! | [`admin`] | serves them | HTTP |
 //! | [`clock`] | the clocks | clocks |
+//! | [`cli`] | `kubectl lockstep`: what status holds, for people; all but its edge is pure | Kubernetes, files, terminal |
 //!
 //! Where this departs from the house plan: each child is a room of `domain/children`, planning included; what judging
 //! passes around is `domain/judgement`, so that no module of the core needs one that needs it; what was concluded is
@@ -38,6 +39,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod controller;

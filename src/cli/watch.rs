@@ -1,0 +1,72 @@
+//! `status --watch`: shows a workload again whenever it or its pods change. I/O.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use kube::runtime::{WatchStreamExt as _, watcher};
+
+use super::{
+    Exit, Shown,
+    access::{Access, Error},
+    exit, print,
+    show::{standing::Standing, status},
+};
+use crate::api::WORKLOAD_LABEL;
+
+/// Changes that come together are shown together.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Until the workload is well, or the time is up.
+pub(super) async fn until_well(
+    access: &Access,
+    name: &str,
+    timeout: Option<Duration>,
+) -> Result<Exit, Error> {
+    let watching = show_changes(access, name);
+    match timeout {
+        None => watching.await,
+        Some(timeout) => tokio::time::timeout(timeout, watching)
+            .await
+            .unwrap_or(Ok(Exit::TimedOut)),
+    }
+}
+
+async fn show_changes(access: &Access, name: &str) -> Result<Exit, Error> {
+    // Asked for once before anything is watched: a watch doesn't say that there is nothing of this name.
+    let mut shown = Shown::read(access, name).await?;
+    let named = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let labelled = watcher::Config::default().labels(&format!("{WORKLOAD_LABEL}={name}"));
+    let resources = watcher(access.resources(), named).default_backoff().map(drop);
+    let pods = watcher(access.pods(), labelled).default_backoff().map(drop);
+    let mut changes = std::pin::pin!(stream::select(resources, pods));
+    let mut before = None;
+    loop {
+        let now = (
+            shown.resource.metadata.resource_version.clone(),
+            shown.pods.clone(),
+        );
+        let view = shown.view();
+        if before.as_ref() != Some(&now) {
+            show(&status::page(&view), before.is_some());
+        }
+        if Standing::of(&view) == Standing::Well {
+            return Ok(exit(&view));
+        }
+        before = Some(now);
+        if changes.next().await.is_none() {
+            return Ok(exit(&view));
+        }
+        while tokio::time::timeout(QUIET, changes.next()).await.is_ok() {}
+        shown = Shown::read(access, name).await?;
+    }
+}
+
+/// On a terminal in place of what was shown before; else below it.
+fn show(page: &str, is_again: bool) {
+    if std::io::stdout().is_terminal() {
+        print("\u{1b}[H\u{1b}[2J");
+    } else if is_again {
+        print("\n");
+    }
+    print(page);
+}

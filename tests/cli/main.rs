@@ -1,0 +1,6 @@
+//! What `kubectl lockstep` says, without a cluster.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod shell;
+mod stories;

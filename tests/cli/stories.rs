@@ -1,0 +1,137 @@
+//! Every golden story as `status`, `locks` and `why` tell it at 80 columns without colour. Each was read as by somebody
+//! who was woken by it; it is kept, to be read again when words change.
+
+use std::{fs, path::Path};
+
+use jiff::Timestamp;
+use lockstep::{
+    api::{CoordinatedWorkload, status::LockState},
+    cli::show::{
+        Page, View, locks,
+        pods::PodLine,
+        standing::Standing,
+        status,
+        text::{columns, wrap},
+        why,
+    },
+};
+use serde::Deserialize;
+
+/// Where the stories are told.
+const TOLD: &str = "src/domain/simulation/told";
+
+#[derive(Deserialize)]
+struct Told {
+    now: Timestamp,
+    resource: CoordinatedWorkload,
+}
+
+/// The stories, by name.
+fn stories() -> Vec<(String, Told)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOLD);
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "snap"));
+    paths.sort();
+    let told = paths.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        let (_, told) = text.split_once("\n---\n").unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        (name, serde_json::from_str(told).unwrap())
+    });
+    told.collect()
+}
+
+/// The pods that there may have been: those that hold locks, and as many others as are wanted.
+fn pods(told: &Told) -> Vec<PodLine> {
+    let status = told.resource.status.as_ref().unwrap();
+    let rows = status.locks.iter().flat_map(|locks| &locks.rows);
+    let mut names: Vec<String> = rows
+        .filter(|row| row.state == LockState::Held)
+        .filter_map(|row| row.pod.clone())
+        .collect();
+    let gone: Vec<_> = status
+        .recent
+        .iter()
+        .filter_map(|incident| incident.from.clone())
+        .collect();
+    let wanted = usize::try_from(status.replicas).unwrap();
+    for suffix in ["ccccc", "ddddd", "bbbbb", "fffff"] {
+        names.sort();
+        names.dedup();
+        let name = format!("shop-7d9c8b6f5d-{suffix}");
+        if names.len() < wanted && (suffix == "fffff" || !gone.contains(&name)) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names.dedup();
+    let pod = |name: String| PodLine {
+        name,
+        ready: (1, 1),
+        status: "Running".to_owned(),
+        restarts: 0,
+        created: Some("2027-01-15T07:58:00Z".parse().unwrap()),
+    };
+    names.into_iter().map(pod).collect()
+}
+
+#[test]
+fn every_story_as_it_is_shown() {
+    let stories = stories();
+    assert!(stories.len() >= 5, "only {} stories", stories.len());
+    let (mut different, mut unfit) = (vec![], vec![]);
+    for (name, told) in &stories {
+        let pods = pods(told);
+        let view = View::new(&told.resource, Some(&pods), told.now, Page::terminal(80));
+        let text = format!(
+            "$ kubectl lockstep status shop\n{}exit {:?}\n\n$ kubectl lockstep locks shop\n{}{}\n$ kubectl lockstep why shop\n{}",
+            status::page(&view),
+            Standing::of(&view),
+            locks::table(&view, false),
+            locks::notes(&view)
+                .iter()
+                .map(|note| wrap(note, view.page.text, ""))
+                .collect::<String>(),
+            why::page(&view),
+        );
+        let text = anstream::adapter::strip_str(&text).to_string();
+        for line in text.lines() {
+            if columns(line) > 80 || line.trim_end() != line {
+                unfit.push(format!("{name}: {line}"));
+            }
+        }
+        let compare = || {
+            insta::with_settings!({
+                snapshot_path => "stories",
+                prepend_module_to_snapshot => false,
+                omit_expression => true,
+            }, {
+                insta::assert_snapshot!(name.as_str(), text);
+            });
+        };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(compare)).is_err() {
+            different.push(name);
+        }
+    }
+    assert_eq!(
+        different,
+        Vec::<&String>::new(),
+        "read what changed above, then take it over"
+    );
+    assert!(
+        unfit.is_empty(),
+        "wider than 80 columns, or with blanks at the end:\n{}",
+        unfit.join("\n")
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/stories");
+    for entry in fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let known = stories
+            .iter()
+            .any(|(name, _)| file == format!("{name}.snap") || file == format!("{name}.snap.new"));
+        assert!(known, "{file} is the snapshot of no story");
+    }
+}
