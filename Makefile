@@ -22,6 +22,7 @@ demo-down: tools ## End what `make demo` left running
 test: test-tools format lint ## Everything that CI runs: formatting, lints, all tests
 	cargo run --quiet --package lockstep-cluster -- build --profile control-plane
 	cargo run --quiet --package lockstep-cluster -- build --profile node
+	cargo run --quiet --package lockstep-cluster -- helm
 	@rm -f $(FIGURES)
 	INSTA_UPDATE=no cargo test --workspace --no-fail-fast; result=$$?; cat $(FIGURES); exit $$result
 
@@ -41,6 +42,10 @@ lint: tools
 .PHONY: crds
 crds: tools ## Write crds/ anew from the types
 	cargo run --quiet -- crd > crds/lockstep.dev_coordinatedworkloads.yaml
+
+.PHONY: manifests
+manifests: crds ## Write what is made from types and chart: crds/, manifests/install.yaml, the chart's README
+	UPDATE=1 cargo test --quiet --package lockstep --test chart derived
 
 .PHONY: tools
 tools:

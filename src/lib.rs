@@ -16,6 +16,8 @@
 //! | [`observer`] | one supervised connection per Redis endpoint | Redis, DNS |
 //! | [`reconcile`] | one pass over one resource | through the two above |
 //! | [`controller`] | watches, triggers, concurrency, shutdown | Kubernetes |
+//! | [`probe`] | asks another operator whether it is ready, for `helm test` | HTTP |
+//! | [`version`] | which build this is | none |
 //! | [`retry`] | backoff of one object | none |
 //! | [`telemetry`] | health and figures of the operator | none |
 //! | [`admin`] | serves them | HTTP |
@@ -45,6 +47,8 @@ pub mod cluster;
 pub mod controller;
 pub mod domain;
 pub mod observer;
+pub mod probe;
 pub mod reconcile;
 pub mod retry;
 pub mod telemetry;
+pub mod version;

@@ -1,4 +1,5 @@
-//! `lockstep run` is the operator, `lockstep crd` prints the definition of its resource.
+//! `lockstep run` is the operator, `lockstep crd` prints the definition of its resource, `lockstep probe` asks an operator
+//! whether it is ready.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,14 +10,14 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use lockstep::{
     admin::{self, Admin},
-    api, cluster, controller, observer, reconcile,
+    api, cluster, controller, observer, probe, reconcile,
     telemetry::Telemetry,
 };
 use tracing_subscriber::EnvFilter;
 
 /// A Kubernetes operator for workloads whose replicas coordinate through locks in Redis.
 #[derive(Parser)]
-#[command(version)]
+#[command(version = lockstep::version::VERSION.as_str())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +29,14 @@ enum Command {
     Run(Run),
     /// Print the `CustomResourceDefinition`.
     Crd,
+    /// Ask an operator's health endpoint until it answers that all is well; `helm test` does.
+    Probe {
+        /// Such as `http://lockstep.lockstep-system:8080/readyz`.
+        url: http::Uri,
+        /// For how long, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        timeout: u64,
+    },
 }
 
 #[derive(Args)]
@@ -71,6 +80,7 @@ struct Run {
 async fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Crd => print_crd(),
+        Command::Probe { url, timeout } => ask(&url, Duration::from_secs(timeout)).await,
         Command::Run(run) => match start(run).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -94,6 +104,25 @@ fn print_crd() -> ExitCode {
         }
         Err(error) => {
             eprintln!("the definition can't be printed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what this command is for"
+)]
+async fn ask(url: &http::Uri, limit: Duration) -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match probe::until_good(url, limit).await {
+        Ok(words) => {
+            println!("{url}: {words}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{url}: {error}");
             ExitCode::FAILURE
         }
     }
@@ -123,7 +152,7 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
         },
     };
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "lockstep".to_owned());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), in_cluster, "starting");
+    tracing::info!(version = *lockstep::version::VERSION, in_cluster, "starting");
     let duty = controller::Duty {
         namespace: run.watch_namespace,
         resync: Duration::from_secs(run.resync),

@@ -129,6 +129,32 @@ pub(crate) static COREDNS: Module = Module {
     expected: "3 minutes",
 };
 
+/// Helm judges a chart by the Kubernetes version that was compiled in, unless it talks to a server.
+const HELM3_LDFLAGS: &str = "-ldflags=-s -w \
+    -X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+    -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 \
+    -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36 \
+    -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 \
+    -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36";
+
+pub(crate) static HELM3: Module = Module {
+    name: "helm3",
+    files: module_files!("helm3", "go.sum"),
+    flags: &[HELM3_LDFLAGS],
+    programs: &[program("helm", "helm.sh/helm/v3/cmd/helm")],
+    data: None,
+    expected: "2 minutes",
+};
+
+pub(crate) static HELM4: Module = Module {
+    name: "helm4",
+    files: module_files!("helm4", "go.sum"),
+    flags: &["-ldflags=-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"],
+    programs: &[program("helm", "helm.sh/helm/v4/cmd/helm")],
+    data: None,
+    expected: "2 minutes",
+};
+
 pub(crate) static PAUSE: Module = Module {
     name: "pause",
     files: module_files!("pause", "main.go"),

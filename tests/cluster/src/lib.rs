@@ -64,6 +64,7 @@
 //!   `node`.
 //! - [`NamedCluster`] (`named`) lets several commands share a cluster.
 //! - [`Image`] writes images; [`Redis`], [`RedisCluster`] and [`Dns`] stand alone.
+//! - [`Helm`] is built like the programs of the cluster.
 //! - [`Program`] is any other program that ends with its owner, spoken to over its standard input and output.
 //! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the
 //!   machine has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
@@ -76,6 +77,7 @@ mod control_plane;
 mod digest;
 mod dns;
 pub mod error;
+mod helm;
 mod image;
 mod kubectl;
 pub mod named;
@@ -92,6 +94,7 @@ mod wait;
 pub use cluster::{Cluster, Component, Options, Profile};
 pub use dns::Dns;
 pub use error::Error;
+pub use helm::{Helm, HelmVersion};
 pub use image::Image;
 pub use named::NamedCluster;
 pub use program::Program;

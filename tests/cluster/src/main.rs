@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lockstep_cluster::{Cluster, Error, NamedCluster, Options, named};
+use lockstep_cluster::{Cluster, Error, Helm, HelmVersion, NamedCluster, Options, named};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -37,6 +37,8 @@ enum Action {
         #[command(flatten)]
         name: Name,
     },
+    /// Build Helm 3 and 4, so that the tests of the chart are quick.
+    Helm,
     /// Build the programs of a profile, so that `up` is quick.
     Build {
         #[command(flatten)]
@@ -119,6 +121,11 @@ fn run(action: Action) -> Result<ExitCode, Error> {
             print_kubeconfig(cluster.kubeconfig());
         }
         Action::Build { profile } => Cluster::build(&profile.profile.options())?,
+        Action::Helm => {
+            for version in HelmVersion::ALL {
+                Helm::get(version)?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
