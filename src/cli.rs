@@ -4,6 +4,9 @@
 //! ([`Exit`]). What is said is made in [`show`], which is pure. Nothing here talks to Redis: status holds what is known.
 
 mod access;
+mod diff;
+mod manifest;
+mod offline;
 pub mod show;
 mod watch;
 
@@ -12,7 +15,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use self::{
     access::{Access, Error, Place},
@@ -31,9 +35,9 @@ use crate::{api::CoordinatedWorkload, clock};
 pub enum Exit {
     /// All is well, or what was asked for was shown.
     Well = 0,
-    /// The command could not do what it was asked.
+    /// The command could not do what it was asked. `diff`: there are differences.
     Error = 1,
-    /// `status`: something is wrong. `check`: the manifest is.
+    /// `status`: something is wrong. `check`: the manifest is. `diff`: an error.
     Wrong = 2,
     /// `status`: not known, or not yet.
     Unknown = 3,
@@ -72,6 +76,38 @@ enum Command {
     ///
     /// Exit codes: 0 said, 1 error.
     Why(Name),
+    /// Check manifests without a cluster: what is wrong, how long a lock may be without a holder, and advice.
+    ///
+    /// Rules that only the apiserver evaluates are left to kubectl apply --dry-run=server. Exit codes: 0 can be used, 1
+    /// error, 2 can't be used (with --strict: or there is advice).
+    Check(CheckArguments),
+    /// Print the objects that the operator would create of manifests, without a cluster.
+    Render(Files),
+    /// Show what the operator would change in the cluster if manifests were applied.
+    ///
+    /// Sends reads and dry runs only. Exit codes, as those of kubectl diff: 0 no difference, 1 differences, 2 error.
+    Diff(Files),
+    /// Print a shell's completion of kubectl-lockstep.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Files {
+    /// Manifests, with one document or more; - is standard input.
+    #[arg(short, long = "filename", required = true, value_name = "FILE")]
+    filenames: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct CheckArguments {
+    #[command(flatten)]
+    files: Files,
+    /// Advice is a fault, too.
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Args, Debug)]
@@ -129,7 +165,7 @@ pub async fn main() -> ExitCode {
             .into();
         }
     };
-    match run(arguments).await {
+    match Box::pin(run(arguments)).await {
         Ok(exit) => exit.into(),
         Err(error) => {
             say(&paint(
@@ -143,6 +179,8 @@ pub async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<Exit, Error> {
     let place = arguments.place;
+    // Without a cluster nobody knows the namespace of the context.
+    let namespace = place.namespace.as_deref().unwrap_or("default");
     match arguments.command {
         Command::Status(StatusArguments {
             name, watch: false, ..
@@ -173,7 +211,38 @@ async fn run(arguments: Arguments) -> Result<Exit, Error> {
             print(&why::page(&shown.view()));
             Ok(Exit::Well)
         }
+        Command::Check(CheckArguments { files, strict }) => {
+            offline::check(&files.filenames, namespace, strict)
+        }
+        Command::Render(files) => offline::render(&files.filenames, namespace),
+        Command::Diff(files) => Ok(match Box::pin(differs(&place, &files)).await {
+            Ok(false) => Exit::Well,
+            // kubectl's own codes, which scripts know.
+            Ok(true) => Exit::Error,
+            Err(error) => {
+                complain(&error);
+                Exit::Wrong
+            }
+        }),
+        Command::Completion { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Arguments::command(), "kubectl-lockstep", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(Exit::Well)
+        }
     }
+}
+
+async fn differs(place: &Place, files: &Files) -> Result<bool, Error> {
+    let access = Access::open(place).await?;
+    Box::pin(diff::run(&access, &files.filenames)).await
+}
+
+fn complain(error: &Error) {
+    say(&paint(
+        Tone::Bad,
+        &format!("error: {}", clean(&error.to_string())),
+    ));
 }
 
 /// What was read of a workload, at one moment.
@@ -220,7 +289,7 @@ fn yaml(value: &impl serde::Serialize) -> Result<String, Error> {
 }
 
 fn unwritable(error: &dyn std::error::Error) -> Error {
-    Error::Config(error.to_string())
+    Error::Unwritable(error.to_string())
 }
 
 /// How much room standard output has.

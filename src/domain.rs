@@ -157,7 +157,8 @@ pub fn decide(observed: &Observed<'_>, memory: &mut Memory, now: Now) -> Decisio
 }
 
 /// The Deployment whose selector is kept: ours, or one that may become ours.
-fn kept_deployment<'a>(workload: &Workload, live: &'a LiveChildren) -> Option<&'a Live> {
+#[must_use]
+pub fn kept_deployment<'a>(workload: &Workload, live: &'a LiveChildren) -> Option<&'a Live> {
     let ours = |live: &Live| match live.controller() {
         Some(controller) => controller == workload.uid,
         None => workload.conflict_policy == ConflictPolicy::Adopt,

@@ -53,6 +53,12 @@ pub(super) enum Error {
         "this cluster knows no {KIND}: Lockstep's definitions (crds/) are not installed, or this is another cluster"
     )]
     NotInstalled,
+    /// A manifest can't be used.
+    #[error("{0}")]
+    Manifest(String),
+    /// What is to be shown can't be written.
+    #[error("it can't be written: {0}")]
+    Unwritable(String),
     /// The apiserver refuses.
     #[error("the apiserver refuses: {0}")]
     Refused(String),

@@ -4,8 +4,10 @@
 //! for whoever prints it. Everything that comes from the cluster is made harmless for a terminal ([`text::clean`]).
 
 pub mod age;
+pub mod check;
 pub mod history;
 pub mod locks;
+pub mod objects;
 pub mod pods;
 pub mod standing;
 pub mod status;
