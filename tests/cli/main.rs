@@ -4,3 +4,4 @@
 
 mod shell;
 mod stories;
+mod stuck;

@@ -135,3 +135,26 @@ fn every_story_as_it_is_shown() {
         assert!(known, "{file} is the snapshot of no story");
     }
 }
+
+/// What the documentation shows is what is shown.
+#[test]
+fn the_samples_of_the_documentation_are_from_stories() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/cli.md")).unwrap();
+    let samples: Vec<_> = text
+        .split("```console\n")
+        .skip(1)
+        .map(|rest| rest.split_once("\n```").unwrap().0)
+        .collect();
+    assert_eq!(samples.len(), 3, "status, locks and why");
+    let shown: Vec<_> = fs::read_dir(root.join("tests/cli/stories"))
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    for sample in samples {
+        assert!(
+            shown.iter().any(|story| story.contains(sample)),
+            "not shown any more:\n{sample}"
+        );
+    }
+}

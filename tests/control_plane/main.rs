@@ -9,6 +9,7 @@
 
 mod adoption;
 mod apply;
+mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
