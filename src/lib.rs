@@ -29,7 +29,7 @@
 //! turned into words by `domain/status`, `domain/finding`, `domain/incident` and `domain/advisory`; what others do to the
 //! children is `domain/drift` and `domain/neighbours`; a simulated world beside the core
 //! (`domain/simulation`, tests only) drives it through stories and random histories. Leader
-//! election and the `kubectl` plugin are still to come.
+//! election is still to come.
 //!
 //! # Invariants, each held by a test
 //!

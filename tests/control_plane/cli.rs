@@ -204,7 +204,7 @@ async fn a_difference_is_what_the_operator_then_does() {
     write(&spec);
     let changed = diff().await;
     assert_eq!(changed.code, 1, "{changed:?}");
-    let changes: Vec<&str> = changed
+    let lines: Vec<&str> = changed
         .out
         .lines()
         .filter(|line| line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---"))
@@ -216,7 +216,7 @@ async fn a_difference_is_what_the_operator_then_does() {
         "+          value: b",
         "-        - name: LEVEL",
     ] {
-        assert!(changes.contains(&line), "{line}: {}", changed.out);
+        assert!(lines.contains(&line), "{line}: {}", changed.out);
     }
     assert!(
         changed
