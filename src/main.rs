@@ -115,7 +115,6 @@ fn print_crd() -> ExitCode {
     reason = "printing is what this command is for"
 )]
 async fn ask(url: &http::Uri, limit: Duration) -> ExitCode {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     match probe::until_good(url, limit).await {
         Ok(words) => {
             println!("{url}: {words}");

@@ -4,11 +4,15 @@
 
 use std::time::Duration;
 
-use http::{Request, Uri, uri::PathAndQuery};
-use kube::client::Body;
+use axum::body::{Body, to_bytes};
+use http::{Request, Uri};
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::TokioExecutor,
+};
 
-use crate::cluster;
-
+/// What is read of an answer, in bytes.
+const ANSWER: usize = 64 * 1024;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest that one attempt may take.
@@ -18,8 +22,14 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers.
+    #[error("no answer: {}", cause(.0))]
+    Unanswered(#[from] legacy::Error),
+    /// What came is no answer.
     #[error("no answer: {0}")]
-    Unanswered(#[from] kube::Error),
+    Malformed(#[from] axum::Error),
+    /// It is no URL that can be asked.
+    #[error("not a URL of the form http://HOST:PORT/PATH: {0}")]
+    Url(#[from] http::Error),
     /// Somebody answers, and says that all is not well.
     #[error("{status}: {words}")]
     Refused {
@@ -50,24 +60,27 @@ pub async fn until_good(url: &Uri, limit: Duration) -> Result<String, Error> {
     }
 }
 
+/// The client's own words say no more than that it could not connect.
+fn cause(error: &legacy::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 async fn attempt(url: &Uri) -> Result<String, Error> {
     let asked = tokio::time::timeout(ATTEMPT, async {
-        let wrong = |error: http::Error| kube::Error::HttpError(error);
-        // The client takes the server from its settings and the path from the request.
-        let mut server = url.clone().into_parts();
-        server.path_and_query = Some(PathAndQuery::from_static("/"));
-        let server = Uri::from_parts(server).map_err(|error| wrong(error.into()))?;
-        let client = cluster::client(kube::Config::new(server))?;
-        let request = Request::get(url.clone()).body(Body::empty()).map_err(wrong)?;
-        let response = client.send(request).await?;
-        let status = response.status();
-        let words = response.into_body().collect_bytes().await?;
-        Ok((status, String::from_utf8_lossy(&words).trim().to_owned()))
+        let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+        let request = Request::get(url.clone()).body(Body::empty())?;
+        let (head, body) = client.request(request).await?.into_parts();
+        let words = to_bytes(Body::new(body), ANSWER).await?;
+        Ok((head.status, String::from_utf8_lossy(&words).trim().to_owned()))
     });
     match asked.await.map_err(|_elapsed| Error::Slow)? {
         Ok((status, words)) if status.is_success() => Ok(words),
         Ok((status, words)) => Err(Error::Refused { status, words }),
-        Err(error) => Err(Error::Unanswered(error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -78,7 +91,6 @@ mod tests {
 
     /// Answers one request after the other with these status lines, and says what was asked for.
     async fn answering(lines: &'static [&'static str]) -> (Uri, tokio::task::JoinHandle<String>) {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/readyz", listener.local_addr().unwrap());
         #[expect(clippy::disallowed_methods, reason = "the test awaits it")]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,38 +16,11 @@ use serde_json::json;
 use super::locks::redis;
 use super::operator::{Process, operator};
 use super::place::{Place, Seen, control_plane, is_ready, spec_with_locks};
+use super::worker::worker;
 
 const LOCKS: [&str; 4] = ["mydb:users", "mydb:orders", "mydb:products", "mydb:logs"];
 /// Keeps a deleted pod in the API until its process has ended, as a kubelet would.
 const FINALIZER: &str = "lockstep.dev/test";
-
-/// The worker; built if it is missing or older than its source.
-fn worker() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/workers/rigatoni");
-    let program = Path::new(env!("CARGO_BIN_EXE_lockstep")).with_file_name("rigatoni-worker");
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    let newest = std::fs::read_dir(source.join("src"))
-        .unwrap()
-        .filter_map(|entry| changed(&entry.unwrap().path()))
-        .max();
-    if changed(&program) < newest {
-        let profile = program.parent().and_then(Path::file_name).unwrap();
-        let profile = if profile == "debug" {
-            "dev".as_ref()
-        } else {
-            profile
-        };
-        let built = lockstep_cluster::tools::cargo()
-            .args(["build", "--package", "lockstep-worker-rigatoni", "--target-dir"])
-            .arg(program.ancestors().nth(2).unwrap())
-            .arg("--profile")
-            .arg(profile)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success(), "the worker is built");
-    }
-    program
-}
 
 /// Plays the kubelet: a worker for each pod that is Ready, ended with SIGTERM when its pod is deleted.
 async fn play(pods: Api<Pod>, program: PathBuf, logs: PathBuf, redis: String) {

@@ -43,6 +43,8 @@ mod shows;
 mod silence;
 mod states;
 mod store;
+#[path = "../common/worker.rs"]
+mod worker;
 
 use libtest_mimic::{Arguments, Trial};
 

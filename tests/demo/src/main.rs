@@ -2,8 +2,9 @@
 //! `make demo-down` to end it.
 //!
 //! It builds the operator and a worker that holds real locks, brings up a cluster with a real node (or attaches to the
-//! one from before), Redis, and the operator as a process of this machine; then it tells the stories and leaves all
-//! running. Without root there is no real node: then KWOK plays the pods, and processes of this machine hold the locks.
+//! one from before) and Redis, and installs the operator with Helm; then it tells the stories and leaves all running.
+//! Without root there is no real node: then KWOK plays the pods, and processes of this machine hold the locks and are the
+//! operator.
 
 mod detached;
 mod failure;
@@ -20,7 +21,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use lockstep_cluster::{Cluster, Profile, named, tools};
+use lockstep_cluster::{Cluster, Helm, HelmVersion, Profile, named, tools};
 
 use crate::detached::Detached;
 use crate::failure::{Failure, WhileTrying as _};
@@ -33,6 +34,8 @@ use crate::tell::{Probe, Stopwatch, heading, line, step};
 /// The cluster's name, by which a later run finds it.
 const CLUSTER: &str = "demo";
 const NAMESPACE: &str = "demo";
+/// Where the operator is installed on a real node.
+const OPERATOR_NAMESPACE: &str = "lockstep-system";
 /// Relative to the repository, as a reader would type it.
 const EXAMPLE: &str = "manifests/examples/rigatoni.yaml";
 /// From source: the demo shows this repository and runs only from it.
@@ -130,14 +133,25 @@ impl Places {
         Detached::new("players", &self.folder)
     }
 
-    fn shell(&self, kubectl: &Path) -> Shell {
+    /// How one reads the operator's log.
+    fn log_command(&self, profile: Profile) -> String {
+        match profile {
+            Profile::Node => {
+                format!("kubectl --namespace {OPERATOR_NAMESPACE} logs --follow deployment/lockstep")
+            }
+            Profile::ControlPlane => format!("tail -f {}", self.operator().log().display()),
+        }
+    }
+
+    /// A shell that finds these programs.
+    fn shell(&self, programs: &[&Path], profile: Profile) -> Shell {
         let look = format!(
-            "where to look: the operator's log {}, `KUBECONFIG={} kubectl get cwl,pods,events`, the cluster's logs (beside \
-             its own kubeconfig)",
-            self.operator().log().display(),
-            self.kubeconfig().display()
+            "where to look, with KUBECONFIG={}: `kubectl get cwl,pods,events`, the operator's log with `{}`, the \
+             cluster's logs (beside its own kubeconfig)",
+            self.kubeconfig().display(),
+            self.log_command(profile)
         );
-        Shell::new(kubectl, &self.kubeconfig(), &self.repository, look)
+        Shell::new(programs, &self.kubeconfig(), &self.repository, look)
     }
 }
 
@@ -150,7 +164,13 @@ fn up(no_node: bool) -> Result<(), Failure> {
     let cluster = start_cluster(&places, no_node)?;
     let kubeconfig = places.kubeconfig();
     fs::copy(cluster.kubeconfig(), &kubeconfig).while_trying("write", &kubeconfig)?;
-    let shell = places.shell(cluster.kubectl_path());
+    let profile = cluster.profile();
+    let mut programs = vec![cluster.kubectl_path().to_owned()];
+    if profile == Profile::Node {
+        programs.push(Helm::get(HelmVersion::V4)?.program().to_owned());
+    }
+    let programs: Vec<&Path> = programs.iter().map(PathBuf::as_path).collect();
+    let shell = places.shell(&programs, profile);
     shell.run(&format!(
         "kubectl config set-context --current --namespace={NAMESPACE}"
     ))?;
@@ -158,14 +178,19 @@ fn up(no_node: bool) -> Result<(), Failure> {
         "kubectl create namespace {NAMESPACE} --dry-run=client -o yaml | kubectl apply -f -"
     ))?;
 
+    let operator = places.programs.join("lockstep");
     let worker = places.programs.join("rigatoni-worker");
     let real = Real { cluster: &cluster };
     let played = Played {
         folder: places.folder.clone(),
     };
-    let stage: &dyn Stage = match cluster.profile() {
+    let stage: &dyn Stage = match profile {
         Profile::Node => {
-            real.set(&shell, &worker, &places.folder.join("images"))?;
+            real.set(&shell, &operator, &worker, &places.folder.join("images"))?;
+            line(
+                "    The operator is installed as a platform team would, from the chart of this repository:",
+            );
+            Real::install(&shell, &operator)?;
             &real
         }
         Profile::ControlPlane => {
@@ -173,10 +198,14 @@ fn up(no_node: bool) -> Result<(), Failure> {
             step("start Redis and what plays the pods, as processes", || {
                 start_players(&places, &cluster, &played)
             })?;
+            shell.show("kubectl apply -f crds/")?;
+            step("start the operator as a process of this machine", || {
+                start_operator(&places, &cluster)
+            })?;
+            line(&format!("    its log: {}", places.operator().log().display()));
             &played
         }
     };
-    shell.show("kubectl apply -f crds/")?;
     // `kubectl wait` fails on a definition that is so new that it has no conditions yet.
     shell.until(
         "the apiserver to serve the new kind",
@@ -188,10 +217,6 @@ fn up(no_node: bool) -> Result<(), Failure> {
             })
         },
     )?;
-    step("start the operator as a process of this machine", || {
-        start_operator(&places, &cluster)
-    })?;
-    line(&format!("    its log: {}", places.operator().log().display()));
 
     stories::tell(&shell, stage)?;
 
@@ -199,14 +224,18 @@ fn up(no_node: bool) -> Result<(), Failure> {
         "Told in {} s. Everything is left running; look around:",
         stopwatch.seconds()
     ));
-    let folder = cluster.kubectl_path().parent().unwrap_or(Path::new("/usr/bin"));
+    let folders: Vec<_> = programs.iter().filter_map(|program| program.parent()).collect();
+    let folders: Vec<_> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
     line(&format!("export KUBECONFIG={}", kubeconfig.display()));
     line(&format!(
-        "export PATH={}:$PATH   # the kubectl that fits the cluster",
-        folder.display()
+        "export PATH={}:$PATH   # the programs that fit the cluster",
+        folders.join(":")
     ));
     line("kubectl get cwl\nkubectl describe cwl rigatoni\nkubectl get pods,hpa,pdb,networkpolicy");
-    line(&format!("tail -f {}", places.operator().log().display()));
+    line(&places.log_command(profile));
     line("make demo        # tells the stories again\nmake demo-down   # ends all of it");
     Ok(())
 }
@@ -317,21 +346,14 @@ fn start_players(places: &Places, cluster: &Cluster, played: &Played) -> Result<
     )
 }
 
+/// Where there is no real node, there are no names to resolve: there the manifest names an address.
 fn start_operator(places: &Places, cluster: &Cluster) -> Result<(), Failure> {
-    // Without a real node there are no names to resolve: there the manifest names an address.
-    let dns = match cluster.profile() {
-        Profile::Node => Some(cluster.dns_address()?),
-        Profile::ControlPlane => None,
-    };
     places
         .operator()
         .start(&places.programs.join("lockstep"), |command| {
-            command
-                .args(["run", "--admin-bind", "off"])
-                .env("KUBECONFIG", cluster.kubeconfig());
-            if let Some(dns) = dns {
-                command.args(["--dns-server", &dns.to_string()]);
-            }
+            command.arg("run").env("KUBECONFIG", cluster.kubeconfig());
+            // Nobody asks it for its health here, and the usual port may be taken.
+            command.args(["--admin-bind", "off"]);
         })
 }
 
@@ -340,7 +362,7 @@ fn play() -> Result<(), Failure> {
     let kubectl =
         std::env::var_os("LOCKSTEP_DEMO_KUBECTL").map_or_else(|| "/usr/bin/kubectl".into(), PathBuf::from);
     played::play(
-        &places.shell(&kubectl),
+        &places.shell(&[&kubectl], Profile::ControlPlane),
         &places.folder,
         &places.programs.join("rigatoni-worker"),
     )

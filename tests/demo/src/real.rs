@@ -1,4 +1,5 @@
-//! The demo on a real node (I/O): images from local programs, Redis as a Deployment, and the process behind a pod.
+//! The demo on a real node (I/O): images from local programs, Redis as a Deployment, the operator installed with Helm, and
+//! the process behind a pod.
 
 use std::fs;
 use std::path::Path;
@@ -12,38 +13,13 @@ use crate::tell::{line, step};
 use crate::view::Pod;
 
 const REDIS_IMAGE: &str = "lockstep.dev/redis:dev";
+/// The name that the chart uses unless it is told another.
+const OPERATOR_IMAGE: &str = concat!("lockstep.dev/operator:", env!("CARGO_PKG_VERSION"));
 /// The name that the example uses.
 const WORKER_IMAGE: &str = "lockstep.dev/rigatoni-worker:dev";
 
-/// Redis as the example's `redis://redis:6379` finds it. The label is the one that the example's policy lets out to.
-const REDIS: &str = r"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: redis}
-spec:
-  selector: {matchLabels: {app: redis}}
-  # Two Redis side by side, even for a moment, would be two stores of locks.
-  strategy: {type: Recreate}
-  template:
-    metadata: {labels: {app: redis}}
-    spec:
-      automountServiceAccountToken: false
-      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
-      containers:
-        - name: redis
-          image: lockstep.dev/redis:dev
-          imagePullPolicy: IfNotPresent
-          ports: [{name: redis, containerPort: 6379}]
-          readinessProbe: {tcpSocket: {port: redis}, periodSeconds: 1}
-          securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: redis}
-spec:
-  selector: {app: redis}
-  ports: [{name: redis, port: 6379, targetPort: redis}]
-";
+/// Redis as the example finds it.
+const REDIS: &str = include_str!("../../common/redis.yaml");
 
 /// The container of the example that holds the locks.
 const CONTAINER: &str = "rigatoni";
@@ -55,20 +31,26 @@ pub(crate) struct Real<'a> {
 
 impl Real<'_> {
     /// Builds the images and starts Redis. What is there already stays as it is; `note` remembers the images.
-    pub(crate) fn set(&self, shell: &Shell, worker: &Path, note: &Path) -> Result<(), Failure> {
-        let file = fs::metadata(worker).while_trying("look at", worker)?;
+    pub(crate) fn set(
+        &self,
+        shell: &Shell,
+        operator: &Path,
+        worker: &Path,
+        note: &Path,
+    ) -> Result<(), Failure> {
         let images = format!(
-            "{} {} {:?}",
+            "{} {} {}",
             self.cluster.dir().display(),
-            file.len(),
-            file.modified().ok()
+            build(operator)?,
+            build(worker)?
         );
         if fs::read_to_string(note).is_ok_and(|noted| noted == images) {
-            line("... the images of Redis and of the worker are on the node already");
+            line("... the images of the operator, of the worker and of Redis are on the node already");
         } else {
-            step("put the images of Redis and of the worker on the node", || {
-                self.load_images(worker)
-            })?;
+            step(
+                "put the images of the operator, of the worker and of Redis on the node",
+                || self.load_images(operator, worker),
+            )?;
             fs::write(note, images).while_trying("write", note)?;
         }
         step("start Redis in the cluster", || {
@@ -80,8 +62,27 @@ impl Real<'_> {
         })
     }
 
-    fn load_images(&self, worker: &Path) -> Result<(), Failure> {
+    /// Installs the operator, or another build of it over the one from before.
+    pub(crate) fn install(shell: &Shell, operator: &Path) -> Result<(), Failure> {
+        // The image keeps its name: that it is another one, the pod's annotation says.
+        let build = build(operator)?;
+        shell.show(&format!(
+            "helm upgrade --install lockstep charts/lockstep --namespace {} --create-namespace --wait --timeout 180s \
+             --hide-notes --set-string podAnnotations.build={build}",
+            crate::OPERATOR_NAMESPACE
+        ))?;
+        shell.show(&format!(
+            "helm test lockstep --namespace {} --timeout 60s",
+            crate::OPERATOR_NAMESPACE
+        ))?;
+        Ok(())
+    }
+
+    fn load_images(&self, operator: &Path, worker: &Path) -> Result<(), Failure> {
         self.cluster.load_image(&Image::redis(REDIS_IMAGE)?)?;
+        let path = "/lockstep";
+        let image = Image::new(OPERATOR_IMAGE).program(operator, path)?;
+        self.cluster.load_image(&image.entrypoint([path]))?;
         let path = "/usr/bin/rigatoni-worker";
         let image = Image::new(WORKER_IMAGE).program(worker, path)?.entrypoint([path]);
         Ok(self.cluster.load_image(&image)?)
@@ -105,4 +106,12 @@ impl Stage for Real<'_> {
                    (kubectl get pod, .status.containerStatuses[0].containerID).";
         Ok((process, how.to_owned()))
     }
+}
+
+/// What tells one build of a program from another.
+fn build(program: &Path) -> Result<String, Failure> {
+    let file = fs::metadata(program).while_trying("look at", program)?;
+    let modified = file.modified().while_trying("look at", program)?;
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(format!("{}-{}", file.len(), modified.as_millis()))
 }

@@ -13,7 +13,7 @@ use crate::tell::{self, line};
 /// No command of the demo has business for longer; those that wait have a shorter limit of their own.
 const COMMAND_LIMIT_SECONDS: &str = "300";
 
-/// Where commands run: in the repository, with the cluster's `kubectl` first on the path.
+/// Where commands run: in the repository, with the cluster's programs first on the path.
 #[derive(Debug)]
 pub(crate) struct Shell {
     kubeconfig: PathBuf,
@@ -24,12 +24,12 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) fn new(kubectl: &Path, kubeconfig: &Path, repository: &Path, look: String) -> Self {
-        let mut path = kubectl
-            .parent()
-            .map(|folder| folder.as_os_str().to_owned())
-            .unwrap_or_default();
-        path.push(":");
+    pub(crate) fn new(programs: &[&Path], kubeconfig: &Path, repository: &Path, look: String) -> Self {
+        let mut path = OsString::new();
+        for folder in programs.iter().filter_map(|program| program.parent()) {
+            path.push(folder);
+            path.push(":");
+        }
         path.push(std::env::var_os("PATH").unwrap_or_default());
         Self {
             kubeconfig: kubeconfig.to_owned(),

@@ -1,0 +1,110 @@
+//! The operator as a platform team gets it: its image on a real node, installed with Helm into a namespace that enforces
+//! Pod Security "restricted", with the chart's rights and no more; then killed, upgraded, removed and installed again,
+//! while workloads run. One holds real locks in a real Redis; the pods of the others are KWOK's.
+//!
+//! Nothing that happens to the operator may change a workload: that is judged by the objects themselves, and by what
+//! the apiserver was asked.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the helpers of tests fail as tests do, and measure"
+)]
+
+mod place;
+#[path = "../common/worker.rs"]
+mod worker;
+
+use place::{NAMESPACE, Place, TEAM};
+
+#[test]
+fn nothing_that_happens_to_the_operator_changes_a_workload() {
+    // A real node needs root.
+    let Some(place) = Place::start() else { return };
+
+    place.say("helm install, with the namespace restricted");
+    let told = place.helm("install", &["--wait", "--timeout=120s"]);
+    assert!(told.contains("helm -n lockstep-system test lockstep"), "{told}");
+    let tested = place.helm("test", &["--logs", "--timeout=60s"]);
+    assert!(tested.contains("Succeeded"), "{tested}");
+    let version = place.operator_command(&["--version"]);
+    assert_eq!(
+        version,
+        format!("lockstep {}\n", lockstep::version::VERSION.as_str())
+    );
+
+    place.say("the examples");
+    place.apply_examples();
+    place.until("kubectl wait for the examples", || {
+        place
+            .kubectl_in(
+                TEAM,
+                &["wait", "cwl", "--all", "--for=condition=Ready", "--timeout=90s"],
+            )
+            .ok()
+    });
+    place.until("rigatoni's four locks are held by real pods", || {
+        let locks = "--output=jsonpath={.status.summary.locks}";
+        place
+            .kubectl_in(TEAM, &["get", "cwl", "rigatoni", locks])
+            .ok()
+            .filter(|locks| locks == "4/4")
+    });
+    let before = place.workloads();
+    // Five Deployments and what belongs to them, and the pods of all.
+    assert!(before.len() > 20, "{before:#?}");
+    let mark = place.audit_length();
+
+    place.say("the operator's process is killed");
+    place.kill_operator();
+    place.marker("after-a-kill");
+    place.unchanged(&before, mark);
+
+    place.say("its pod is deleted");
+    place
+        .kubectl_in(
+            NAMESPACE,
+            &["delete", "pod", "--selector=app.kubernetes.io/name=lockstep"],
+        )
+        .unwrap();
+    place.marker("after-a-deletion");
+    place.unchanged(&before, mark);
+
+    place.say("helm upgrade, with other values");
+    let changed = [
+        "--wait",
+        "--timeout=120s",
+        "--set=resyncSeconds=300,log=debug,commonLabels.team=platform",
+    ];
+    place.helm("upgrade", &changed);
+    place.marker("after-an-upgrade");
+    place.unchanged(&before, mark);
+    assert!(place.helm("test", &["--timeout=60s"]).contains("Succeeded"));
+
+    place.say("helm uninstall");
+    place.helm("uninstall", &["--wait", "--timeout=120s"]);
+    // A pod that was told to end takes its time.
+    place.until("nothing of the operator is left", || {
+        place
+            .kubectl_in(NAMESPACE, &["get", "deployments,pods,services", "--output=name"])
+            .ok()
+            .filter(String::is_empty)
+    });
+    let rights = place
+        .kubectl_in(
+            NAMESPACE,
+            &["get", "clusterroles,clusterrolebindings", "--output=name"],
+        )
+        .unwrap();
+    assert!(!rights.contains("/lockstep"), "{rights}");
+    place.unchanged(&before, mark);
+
+    place.say("installed again, it takes up where the old one ended");
+    place.helm("install", &["--wait", "--timeout=120s"]);
+    place.marker("after-all");
+    place.unchanged(&before, mark);
+    // Whatever it asked for, in all that time, was granted.
+    assert_eq!(place.refused(), Vec::<String>::new());
+}
