@@ -8,13 +8,15 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use super::{
     Exit, Shown,
     access::{Access, Error},
-    exit, print,
+    complain, exit, print,
     show::{standing::Standing, status},
 };
 use crate::api::WORKLOAD_LABEL;
 
 /// Changes that come together are shown together.
 const QUIET: Duration = Duration::from_millis(300);
+/// An apiserver that does not answer is asked again after this time.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Until the workload is well, or the time is up.
 pub(super) async fn until_well(
@@ -57,7 +59,16 @@ async fn show_changes(access: &Access, name: &str) -> Result<Exit, Error> {
             return Ok(exit(&view));
         }
         while tokio::time::timeout(QUIET, changes.next()).await.is_ok() {}
-        shown = Shown::read(access, name).await?;
+        shown = loop {
+            match Shown::read(access, name).await {
+                // An apiserver that restarts, for one: the watches come back by themselves.
+                Err(error @ Error::Unreachable(_)) => {
+                    complain(&error);
+                    tokio::time::sleep(AGAIN).await;
+                }
+                read => break read?,
+            }
+        };
     }
 }
 

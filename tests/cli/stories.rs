@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use jiff::Timestamp;
 use lockstep::{
-    api::{CoordinatedWorkload, status::LockState},
+    api::CoordinatedWorkload,
     cli::show::{
         Page, View, locks,
         pods::PodLine,
@@ -24,6 +24,18 @@ const TOLD: &str = "src/domain/simulation/told";
 struct Told {
     now: Timestamp,
     resource: CoordinatedWorkload,
+    pods: Vec<ToldPod>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToldPod {
+    name: String,
+    ready: usize,
+    containers: usize,
+    terminating: bool,
+    restarts: i32,
+    ready_since: Option<Timestamp>,
 }
 
 /// The stories, by name.
@@ -44,38 +56,16 @@ fn stories() -> Vec<(String, Told)> {
     told.collect()
 }
 
-/// The pods that there may have been: those that hold locks, and as many others as are wanted.
+/// The pods as they were then.
 fn pods(told: &Told) -> Vec<PodLine> {
-    let status = told.resource.status.as_ref().unwrap();
-    let rows = status.locks.iter().flat_map(|locks| &locks.rows);
-    let mut names: Vec<String> = rows
-        .filter(|row| row.state == LockState::Held)
-        .filter_map(|row| row.pod.clone())
-        .collect();
-    let gone: Vec<_> = status
-        .recent
-        .iter()
-        .filter_map(|incident| incident.from.clone())
-        .collect();
-    let wanted = usize::try_from(status.replicas).unwrap();
-    for suffix in ["ccccc", "ddddd", "bbbbb", "fffff"] {
-        names.sort();
-        names.dedup();
-        let name = format!("shop-7d9c8b6f5d-{suffix}");
-        if names.len() < wanted && (suffix == "fffff" || !gone.contains(&name)) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    names.dedup();
-    let pod = |name: String| PodLine {
-        name,
-        ready: (1, 1),
-        status: "Running".to_owned(),
-        restarts: 0,
-        created: Some("2027-01-15T07:58:00Z".parse().unwrap()),
+    let line = |pod: &ToldPod| PodLine {
+        name: pod.name.clone(),
+        ready: (pod.ready, pod.containers),
+        status: if pod.terminating { "Terminating" } else { "Running" }.to_owned(),
+        restarts: pod.restarts,
+        created: pod.ready_since,
     };
-    names.into_iter().map(pod).collect()
+    told.pods.iter().map(line).collect()
 }
 
 #[test]
@@ -90,7 +80,11 @@ fn every_story_as_it_is_shown() {
             "$ kubectl lockstep status shop\n{}exit {:?}\n\n$ kubectl lockstep locks shop\n{}{}\n$ kubectl lockstep why shop\n{}",
             status::page(&view),
             Standing::of(&view),
-            locks::table(&view, false),
+            if view.rows().is_empty() {
+                String::new()
+            } else {
+                locks::table(&view, false)
+            },
             locks::notes(&view)
                 .iter()
                 .map(|note| wrap(note, view.page.text, ""))

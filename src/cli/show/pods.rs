@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    fn line(status: serde_json::Value) -> PodLine {
+    fn line(status: &serde_json::Value) -> PodLine {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": { "name": "shop-7d9c8b6f5d-bbbbb", "creationTimestamp": "2027-01-15T08:00:00Z" },
             "spec": {
@@ -111,7 +111,7 @@ mod tests {
             ])
         };
         let well = line(
-            json!({ "phase": "Running", "containerStatuses": main(true, &running),
+            &json!({ "phase": "Running", "containerStatuses": main(true, &running),
             "initContainerStatuses": [migrated, proxy] }),
         );
         assert_eq!(
@@ -121,7 +121,7 @@ mod tests {
         assert!(well.is_well());
         let waiting = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
         let crashing = line(
-            json!({ "phase": "Running", "containerStatuses": main(false, &waiting),
+            &json!({ "phase": "Running", "containerStatuses": main(false, &waiting),
             "initContainerStatuses": [migrated, proxy] }),
         );
         assert_eq!(
@@ -130,9 +130,9 @@ mod tests {
         );
         let failed = json!({ "name": "migrate", "ready": false, "restartCount": 0,
             "state": { "waiting": { "reason": "ImagePullBackOff" } } });
-        let stuck = line(json!({ "phase": "Pending", "initContainerStatuses": [failed] }));
+        let stuck = line(&json!({ "phase": "Pending", "initContainerStatuses": [failed] }));
         assert_eq!((stuck.ready, stuck.status.as_str()), ((0, 2), "ImagePullBackOff"));
-        let evicted = line(json!({ "phase": "Failed", "reason": "Evicted" }));
+        let evicted = line(&json!({ "phase": "Failed", "reason": "Evicted" }));
         assert_eq!((evicted.ready, evicted.status.as_str()), ((0, 2), "Evicted"));
     }
 }

@@ -61,7 +61,18 @@ fn tell(world: &World, story: &str) {
         .collect();
     let in_order = |pair: &[(_, &Timestamp)]| pair[0].0 < pair[1].0 || pair[0].1 == pair[1].1;
     assert!(order.windows(2).all(in_order), "{order:#?}");
-    let mut told = json!({ "now": world.wall(), "resource": world.resource, "events": events });
+    // What `kubectl get pods` would show, for those who show the story (`tests/cli`).
+    let pods = world.pods.iter().map(|pod| {
+        let containers = pod.all_containers();
+        json!({
+            "name": pod.name, "readySince": pod.ready_since, "terminating": pod.terminating,
+            "ready": if pod.ready_since.is_some() { pod.containers.len() } else { 0 },
+            "containers": pod.containers.len(),
+            "restarts": containers.map(|container| container.restarts).sum::<i32>(),
+        })
+    });
+    let pods: Vec<_> = pods.collect();
+    let mut told = json!({ "now": world.wall(), "resource": world.resource, "events": events, "pods": pods });
     // Whether maps are sorted depends on the packages that are built along with this one.
     told.sort_all_objects();
     let told = serde_json::to_string_pretty(&told).unwrap();
