@@ -18,7 +18,7 @@ use kube::{
     runtime::{
         WatchStreamExt as _, applier,
         controller::Config,
-        reflector::{ObjectRef, store::Writer},
+        reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event},
     },
 };
@@ -30,7 +30,7 @@ use crate::{
     domain::children::{ChildKind, Children},
     observer::{Observers, Settings, WorkloadKey},
     reconcile::{ChildCaches, Concerned, Context, NEIGHBOURS, error_policy, key_of, reconcile},
-    telemetry::{Telemetry, health::Watch},
+    telemetry::{Sources, Telemetry, health::Watch},
 };
 
 /// Passes at a time: enough to hide the apiserver's latency, few enough not to crowd out others.
@@ -61,7 +61,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let (queue, requests) = unbounded();
-    let triggers = Triggers(queue);
+    let triggers = Triggers(queue, telemetry.clone());
     let (observers, mut changes) = Observers::new(settings);
     let mut watches = JoinSet::new();
     let scope = Scope {
@@ -104,6 +104,7 @@ pub async fn run(
     ));
     let writer = Writer::<CoordinatedWorkload>::default();
     let resources = writer.as_reader();
+    telemetry.ask(sources(&context, &resources));
     watches.spawn(watch_resources(
         scope,
         writer,
@@ -188,10 +189,11 @@ fn config() -> watcher::Config {
 
 /// Where passes are asked for.
 #[derive(Clone)]
-struct Triggers(UnboundedSender<ObjectRef<CoordinatedWorkload>>);
+struct Triggers(UnboundedSender<ObjectRef<CoordinatedWorkload>>, Telemetry);
 
 impl Triggers {
     fn trigger(&self, key: &WorkloadKey) {
+        self.1.queued(key);
         // The receiver ends first only when the process ends.
         let _ = self
             .0
@@ -303,6 +305,18 @@ async fn watch_resources(
             }
             Event::Init => {}
         }
+    }
+}
+
+/// Where the figures are that nobody tells: of the observers, as long as there are any, and of the cache.
+fn sources(context: &Arc<Context>, resources: &Store<CoordinatedWorkload>) -> Sources {
+    let (context, resources) = (Arc::downgrade(context), resources.clone());
+    Sources {
+        store: Box::new(move |key| context.upgrade()?.observers.figures(key)),
+        exists: Box::new(move |key| {
+            let resource = ObjectRef::new(&key.name).within(&key.namespace);
+            resources.get(&resource).is_some()
+        }),
     }
 }
 

@@ -16,6 +16,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -223,6 +224,30 @@ pub struct Observers {
     registry: Mutex<Registry>,
 }
 
+/// What can be counted and measured of a store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoreFigures {
+    /// Whether there is a connection to all of its servers, and all is read.
+    pub up: bool,
+    /// Whether changes are announced, so that nothing is polled.
+    pub tracking: bool,
+    /// Median time that a PING takes; `None`: too few were sent.
+    pub latency: Option<Duration>,
+    /// Commands that were sent to it, on behalf of all that observe it.
+    pub commands: u64,
+}
+
+impl StoreFigures {
+    fn worst(self, other: Self) -> Self {
+        Self {
+            up: self.up && other.up,
+            tracking: self.tracking && other.tracking,
+            latency: self.latency.max(other.latency),
+            commands: self.commands + other.commands,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Registry {
     endpoints: HashMap<Arc<EndpointId>, Registered>,
@@ -318,6 +343,17 @@ impl Observers {
     /// Forgets a workload. An endpoint that nobody needs any longer is disconnected.
     pub fn release(&self, who: &WorkloadKey) {
         lock(&self.registry).release(who);
+    }
+
+    /// The figures of what `who` observes, the worst of its endpoints; `None`: it observes nothing.
+    #[must_use]
+    pub fn figures(&self, who: &WorkloadKey) -> Option<StoreFigures> {
+        let registry = lock(&self.registry);
+        let endpoints = &registry.interests.get(who)?.endpoints;
+        let figures = endpoints.iter().filter_map(|id| registry.endpoints.get(id));
+        figures
+            .map(|registered| registered.endpoint.figures())
+            .reduce(StoreFigures::worst)
     }
 
     fn endpoint_id(&self, mut target: Target) -> EndpointId {

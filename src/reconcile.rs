@@ -39,7 +39,7 @@ use crate::{
     },
     observer::{Interest, Observers, Servers, WorkloadKey},
     retry::{Backoff, draw},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, workload::Concluded},
 };
 
 /// Status is written at most this often per resource.
@@ -139,6 +139,7 @@ impl Context {
     pub fn release(&self, key: &WorkloadKey) {
         self.observers.release(key);
         self.workloads().remove(key);
+        self.telemetry.release(key);
     }
 
     /// The resources of a namespace that were looked at.
@@ -187,13 +188,16 @@ pub async fn reconcile(resource: Arc<CoordinatedWorkload>, context: Arc<Context>
     let key = key_of(&resource);
     let entry = context.entry(&key);
     let mut entry = entry.lock().await;
+    let measured = context.telemetry.begin(&key);
     let pass = Pass {
         context: &context,
         entry: &mut entry,
         key,
     };
     // Boxed: with everything that it awaits, it is too large for a stack.
-    Box::pin(pass.run(&resource)).await
+    let result = Box::pin(pass.run(&resource)).await;
+    measured.ended(result.as_ref().map(|_| ()).map_err(Error::category));
+    result
 }
 
 /// What to do after a pass that failed: its own backoff decides.
@@ -266,6 +270,13 @@ impl Pass<'_> {
         };
         // Decide.
         let decision = domain::decide(&observed, &mut self.entry.memory, now());
+        let concluded = Concluded {
+            workload: workload.as_ref().ok(),
+            assessment: &decision.assessment,
+            memory: &self.entry.memory,
+            place: store.as_ref().map(|store| store.place.as_str()),
+        };
+        self.context.telemetry.record(&self.key, concluded);
         // Execute.
         let outcome = match (&workload, &decision.children) {
             (Ok(workload), Some((prepared, plan))) if !workload.suspend => {
@@ -276,6 +287,7 @@ impl Pass<'_> {
         // Report.
         let at = now();
         let status = domain::report(&observed, &decision, outcome.as_ref(), &mut self.entry.memory, at);
+        self.context.telemetry.report(&self.key, &status);
         let status_due = self
             .write(&resource, status, &decision.assessment.findings, at)
             .await;
@@ -490,6 +502,7 @@ impl Pass<'_> {
         let failures = &outcome.failures;
         let at_least = failures.iter().filter_map(|failure| failure.retry_after).max();
         for failure in failures {
+            self.context.telemetry.failed(failure.kind.category());
             tracing::warn!(
                 key = %self.key,
                 child = failure.child.kind(),
@@ -573,6 +586,7 @@ impl Pass<'_> {
             );
             match self.context.cluster.post_event(&event).await {
                 Ok(_) => {
+                    self.context.telemetry.posted(announcement.reason);
                     self.entry.memory.outbox.remove(0);
                 }
                 Err(error) => {

@@ -8,10 +8,7 @@ mod lock;
 mod period;
 mod together;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use self::lock::LockView;
 #[cfg(test)]
@@ -22,7 +19,7 @@ use super::{
     incident,
     judgement::{Ended, Judged, Recheck, Rollout, SetBalance, Sight},
     locks::{KeyState, Link, Mono, Observation, Trouble},
-    memory::{Memory, StoreMemory},
+    memory::{Memory, StoreMemory, Taken},
     workload::Workload,
 };
 
@@ -53,6 +50,8 @@ pub struct Assessment {
     pub locks: Vec<Judged>,
     /// Holds whose end was seen just now, set by set.
     pub ended: Vec<Ended>,
+    /// Holds that were seen to be taken since the last look.
+    pub taken: Vec<Taken>,
     /// What is wrong, worst first.
     pub findings: Vec<Finding>,
     /// The balance of each balanced set.
@@ -69,6 +68,7 @@ impl Assessment {
             sight: Sight::Pending,
             locks: vec![],
             ended: vec![],
+            taken: vec![],
             findings: vec![],
             balance: vec![],
             recheck_at: None,
@@ -174,13 +174,10 @@ pub fn assess(
             balance.interrupt(now.mono);
         }
     }
+    assessment.taken = std::mem::take(&mut memory.taken);
     memory.told_rest = None;
-    let holding: BTreeSet<String> = assessment
-        .locks
-        .iter()
-        .filter_map(|lock| lock.pod.clone())
-        .collect();
-    memory.forget_pods(&holding, now.mono);
+    let holding = assessment.locks.iter().filter_map(|lock| lock.pod.clone());
+    memory.forget_pods(&holding.collect(), now.mono);
     together::tell(workload, &mut assessment, memory, now.mono);
     incident::say(&assessment.ended, &assessment.locks, memory, now);
     incident::recheck(memory, &mut recheck);

@@ -1,5 +1,7 @@
 //! The plain values that judging passes around. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{
@@ -96,6 +98,8 @@ pub struct Ended {
     pub from: Option<String>,
     /// When it ended, on the local clock: its deadline if it ran out.
     pub at: Mono,
+    /// How long it was held; `None`: its begin or its end was not seen.
+    pub held: Option<Duration>,
     /// The loss, if it counts as one in this set.
     pub loss: Option<Loss>,
 }

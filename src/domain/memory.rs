@@ -73,6 +73,8 @@ pub struct Memory {
     pub children: ChildrenMemory,
     /// When status was written last.
     pub status_written: Option<Mono>,
+    /// Holds that were seen to be taken, until the end of the look.
+    pub taken: Vec<Taken>,
     /// Events that wait to be posted, in order.
     pub outbox: Vec<Announcement>,
     /// `status.recent`, as it should be.
@@ -169,6 +171,8 @@ pub struct LockMemory {
     pub held_before: Option<(Mono, Duration)>,
     /// When it was taken, if that is to be once in a period.
     pub period: PeriodMemory,
+    /// When the hold was taken that was counted last.
+    pub taken: Option<Mono>,
     /// Whether somebody was ever seen to hold it, in this process or by status.
     pub ever_held: bool,
     /// What only status knows of it.
@@ -235,6 +239,26 @@ pub struct Shown {
     pub frees_at: Option<Timestamp>,
 }
 
+/// A hold that was seen to be taken. Every such hold is told once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// Name of the set.
+    pub set: String,
+    /// The time without a holder before it; `None`: that is not known.
+    pub gap: Option<Gap>,
+}
+
+/// The time from the end of a hold to the next one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gap {
+    /// How long.
+    pub length: Duration,
+    /// Whether the hold before it was lost, so that this was a failover; else it was given up: a handover.
+    pub failover: bool,
+    /// Whether it took longer than the lifetime of the lock and one retry.
+    pub too_long: bool,
+}
+
 /// How a hold ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastEnd {
@@ -288,6 +312,16 @@ impl Cause {
             Self::Released => "Released",
         }
     }
+
+    /// Every cause of a loss.
+    pub const LOSSES: [Self; 6] = [
+        Self::StoreFailover,
+        Self::Flushed,
+        Self::ClockJump,
+        Self::HolderGone,
+        Self::Expired,
+        Self::Evicted,
+    ];
 
     /// Whether the hold lasted until it ran out: gaps count from then, else from when it ended.
     #[must_use]

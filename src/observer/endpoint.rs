@@ -162,7 +162,8 @@ impl Supervisor {
         for address in addresses.into_iter().take(ADDRESSES) {
             let opened = Connection::open(address, &Login::of(self.endpoint.target(), &host.name)).await;
             match opened {
-                Ok(connection) => {
+                Ok(mut connection) => {
+                    connection.count(self.endpoint.sent());
                     self.spoke = Some(address);
                     let peer = Peer { host, address };
                     let Err(fault) = self.use_connection(connection, peer).await;

@@ -13,6 +13,8 @@ pub(super) mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -88,6 +90,8 @@ pub(super) struct Connection {
 pub(super) struct Commands {
     connection: MultiplexedConnection,
     allowance: Allowance,
+    /// How many were sent to the endpoint.
+    sent: Arc<AtomicU64>,
 }
 
 impl Connection {
@@ -149,11 +153,17 @@ impl Connection {
             commands: Commands {
                 connection,
                 allowance,
+                sent: Arc::default(),
             },
             pushes,
             _driver: tasks,
             resp3,
         })
+    }
+
+    /// Counts what is sent from now on here.
+    pub(super) fn count(&mut self, sent: &Arc<AtomicU64>) {
+        self.commands.sent = Arc::clone(sent);
     }
 
     pub(super) fn commands(&self) -> Commands {
@@ -331,6 +341,8 @@ impl Commands {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
+        self.sent
+            .fetch_add(u64::try_from(pipeline.len()).unwrap_or(0), Ordering::Relaxed);
         let mut connection = self.connection.clone();
         let replies = connection
             .send_packed_commands(pipeline, 0, pipeline.len())

@@ -30,6 +30,7 @@ mod lifecycle;
 mod locks;
 mod loss;
 mod manifest;
+mod metrics;
 mod names;
 mod neighbours;
 mod operator;
@@ -90,6 +91,8 @@ fn main() {
         secrets::every_kind_of_store_is_reached_with_what_its_secrets_hold,
         states::a_holder_of_another_workload_is_named_in_its_namespace_only,
         states::every_wrong_state_is_in_its_row_and_the_worst_in_the_verdict,
+        metrics::a_loss_is_counted_once_and_what_went_leaves_no_series,
+        metrics::prometheus_answers_every_query_of_the_dashboard_and_the_rules,
         health::it_waits_for_the_definition_says_so_and_goes_on_when_it_comes,
         health::a_right_to_watch_that_is_missing_is_named_until_it_is_granted,
         health::a_taken_port_ends_the_start_with_words,

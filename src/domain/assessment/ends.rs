@@ -6,7 +6,7 @@ use crate::domain::{
     incident,
     judgement::Ended,
     locks::{End, Hold, KeySnapshot, KeyState, Mono},
-    memory::{Cause, GraceClock, LastEnd, Loss, PodMemory, Told},
+    memory::{Cause, Gap, GraceClock, LastEnd, Loss, PodMemory, Taken, Told},
 };
 
 impl LockView<'_> {
@@ -29,6 +29,7 @@ impl LockView<'_> {
                 key: entry.key.take(),
                 lost: entry.lost.take(),
                 period: std::mem::take(&mut entry.period),
+                taken: entry.taken,
                 last_end: Some(LastEnd {
                     cause,
                     from: from.clone(),
@@ -57,12 +58,14 @@ impl LockView<'_> {
                 }
                 incident::record(self.memory, &self.id, loss);
             }
+            let seen_whole = end.hold.seen_taken && end.watched;
             ended.push(Ended {
                 id: self.id.clone(),
                 continuous,
                 cause,
                 from,
                 at,
+                held: seen_whole.then(|| at.since(end.hold.first_seen)),
                 loss,
             });
         }
@@ -75,6 +78,7 @@ impl LockView<'_> {
     /// A hold after an end closes the gap. It has a length only if it was seen how the hold was taken.
     fn close_gap(&mut self, next: &Hold) {
         let to = self.pod_of(next);
+        self.count_taken(next);
         let entry = self.entry();
         entry.ever_held = true;
         let Some(end) = entry
@@ -90,6 +94,27 @@ impl LockView<'_> {
             let gap = (next.seen_taken && end.timed).then_some(gap);
             incident::close_gap(self.memory, &self.id, when, gap, to);
         }
+    }
+
+    /// A hold that was seen to be taken counts once, with the gap before it while that is open.
+    fn count_taken(&mut self, next: &Hold) {
+        let limit = self.memory.ttl(self.set) + self.set.retry_interval;
+        let entry = self.entry();
+        if !next.seen_taken || entry.taken.is_some_and(|last| next.first_seen <= last) {
+            return;
+        }
+        entry.taken = Some(next.first_seen);
+        let end = entry.last_end.as_ref().filter(|end| end.open && end.timed);
+        let gap = end.filter(|end| next.first_seen >= end.at).map(|end| {
+            let length = next.first_seen.since(end.at);
+            Gap {
+                length,
+                failover: end.cause.is_loss(),
+                too_long: length > limit,
+            }
+        });
+        let set = self.set.name.clone();
+        self.memory.taken.push(Taken { set, gap });
     }
 
     /// The contract's table of causes: the first line that applies.

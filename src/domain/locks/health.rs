@@ -421,7 +421,8 @@ impl Vitals {
     }
 
     /// Of the last PINGs, if there were enough.
-    fn median(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn median(&self) -> Option<Duration> {
         if self.pinged < PINGS {
             return None;
         }

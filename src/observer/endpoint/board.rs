@@ -3,6 +3,7 @@
 mod state;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
@@ -15,7 +16,7 @@ use crate::domain::locks::table::{Effect, Event, Lane, ONLY, Table};
 use crate::domain::locks::{Answer, Evidence, Key, Link, Mode, Mono, Observation, Trouble};
 use crate::observer::changes::Pending;
 use crate::observer::slots::SlotMap;
-use crate::observer::{Interest, Servers, Target, WorkloadKey, difference, lock};
+use crate::observer::{Interest, Servers, StoreFigures, Target, WorkloadKey, difference, lock};
 
 /// One endpoint. All methods return at once; the lock is never held across an await.
 pub(in crate::observer) struct Endpoint {
@@ -26,6 +27,8 @@ pub(in crate::observer) struct Endpoint {
     /// A server said that it hasn't what the map says it has.
     old_map: Notify,
     changes: Arc<Pending>,
+    /// Commands that were sent to its servers.
+    sent: Arc<AtomicU64>,
 }
 
 impl Endpoint {
@@ -55,11 +58,43 @@ impl Endpoint {
             interest: watch::Sender::new(0),
             old_map: Notify::new(),
             changes,
+            sent: Arc::default(),
         }
     }
 
     pub(in crate::observer) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Where the commands that are sent to its servers are counted.
+    pub(super) fn sent(&self) -> &Arc<AtomicU64> {
+        &self.sent
+    }
+
+    /// Its figures, the worst of its servers.
+    pub(in crate::observer) fn figures(&self) -> StoreFigures {
+        let state = lock(&self.state);
+        let lanes = || state.lanes.values();
+        let up = |lane: &LaneState| matches!(lane.link, Link::Up { .. });
+        let whole = state
+            .whole
+            .as_ref()
+            .is_none_or(|whole| matches!(whole, Link::Up { .. }));
+        let connected = lanes().filter(|lane| up(lane));
+        StoreFigures {
+            up: whole && lanes().next().is_some() && lanes().all(up),
+            tracking: lanes().all(|lane| {
+                !matches!(
+                    lane.link,
+                    Link::Up {
+                        mode: Mode::Polling,
+                        ..
+                    }
+                )
+            }),
+            latency: connected.filter_map(|lane| lane.vitals.median()).max(),
+            commands: self.sent.load(Ordering::Relaxed),
+        }
     }
 
     /// Makes `new` what a workload is interested in, instead of `old`.

@@ -66,6 +66,7 @@
 //! - [`Image`] writes images; [`Redis`], [`RedisCluster`] and [`Dns`] stand alone.
 //! - [`Helm`] is built like the programs of the cluster.
 //! - [`Program`] is any other program that ends with its owner, spoken to over its standard input and output.
+//! - [`Prometheus`] finds or fetches Prometheus and promtool.
 //! - `processes` starts processes that end with their parent; `binaries` builds them; `tools` finds what the
 //!   machine has; `certificates`, `ports`, `wait`, `progress` and `cache` are what their names say.
 
@@ -87,6 +88,7 @@ mod ports;
 mod processes;
 pub mod program;
 pub mod progress;
+mod prometheus;
 mod redis;
 pub mod tools;
 mod wait;
@@ -98,4 +100,5 @@ pub use helm::{Helm, HelmVersion};
 pub use image::Image;
 pub use named::NamedCluster;
 pub use program::Program;
+pub use prometheus::Prometheus;
 pub use redis::{Redis, RedisCluster, RedisOptions};
