@@ -8,16 +8,20 @@
 
 mod apply;
 mod cached;
+mod claim;
 mod error;
 mod events;
+mod lease;
 mod managed_fields;
 mod rest;
 mod secrets;
 mod status;
 
 pub use cached::CachedChild;
+pub use claim::{Claim, Standing};
 pub use error::Error;
 pub use events::{Event, EventType};
+pub use lease::{LeaseObject, LeaseRecord};
 pub use secrets::{SecretBytes, SecretError};
 
 use std::time::Duration;
@@ -48,6 +52,19 @@ impl Cluster {
             rest: rest::Rest::new(client),
             instance: instance.into(),
         }
+    }
+
+    /// The same cluster, in which nothing is changed but while `claim` is held.
+    #[must_use]
+    pub fn fenced(mut self, claim: Claim) -> Self {
+        self.rest.fence(claim);
+        self
+    }
+
+    /// Whether this process may change anything at the moment.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.rest.claim().is_held()
     }
 
     /// Carries out a plan.

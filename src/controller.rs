@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{
     StreamExt as _,
-    channel::mpsc::{UnboundedSender, unbounded},
+    channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded},
     stream::{self, BoxStream},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     api::{CoordinatedWorkload, WORKLOAD_LABEL},
-    cluster::{CachedChild, Cluster},
+    cluster::{CachedChild, Claim, Cluster},
     domain::children::{ChildKind, Children},
     observer::{Observers, Settings, WorkloadKey},
     reconcile::{ChildCaches, Concerned, Context, NEIGHBOURS, error_policy, key_of, reconcile},
@@ -47,11 +47,14 @@ pub struct Duty {
     pub namespace: Option<String>,
     /// Without any reason, a resource is looked at again after this long, give or take a fifth.
     pub resync: Duration,
+    /// The right to write: until it is won, the caches are kept and nothing else is done.
+    pub claim: Claim,
 }
 
 /// Runs until `shutdown` is ready, then ends the passes that are under way.
 ///
-/// Fails if a watch task ended, which none should.
+/// Fails if a watch task ended, which none should, and if another operator leads after this one did: what this one
+/// remembers is then out of date.
 pub async fn run(
     client: Client,
     instance: String,
@@ -60,7 +63,7 @@ pub async fn run(
     telemetry: Telemetry,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
-    let (queue, requests) = unbounded();
+    let (queue, mut requests) = unbounded();
     let triggers = Triggers(queue, telemetry.clone());
     let (observers, mut changes) = Observers::new(settings);
     let mut watches = JoinSet::new();
@@ -78,7 +81,7 @@ pub async fn run(
             .unwrap_or_else(|| Writer::new(kind).as_reader())
     });
     let context = Arc::new(Context::new(
-        Cluster::new(client, instance),
+        Cluster::new(client, instance).fenced(duty.claim.clone()),
         observers,
         ChildCaches::new(stores.clone()),
         duty.resync,
@@ -131,11 +134,15 @@ pub async fn run(
         let _ = resources.wait_until_ready().await;
         telemetry.health.caches_ready();
         tracing::info!("caches are ready");
+        stand_by(&duty.claim, &mut requests, &telemetry).await;
     };
     tokio::select! {
         () = caches => {}
         () = &mut shutdown => return Ok(()),
         _ = watches.join_next() => return Err(Error::WatchEnded),
+    }
+    for resource in resources.state() {
+        triggers.trigger(&key_of(&resource));
     }
     let passes = applier(
         |resource, context| Box::pin(reconcile(resource, context)),
@@ -151,7 +158,30 @@ pub async fn run(
     .for_each(|_| std::future::ready(()));
     tokio::select! {
         () = passes => Ok(()),
+        () = duty.claim.replaced() => Err(Error::Replaced),
         _ = watches.join_next() => Err(Error::WatchEnded),
+    }
+}
+
+/// Ready when this process leads. What is asked of one who stands by is asked of the leader, too: it must not pile up
+/// here.
+async fn stand_by(
+    claim: &Claim,
+    requests: &mut UnboundedReceiver<ObjectRef<CoordinatedWorkload>>,
+    telemetry: &Telemetry,
+) {
+    telemetry.leads(claim.is_held());
+    let passed_over = async {
+        while let Some(request) = requests.next().await {
+            telemetry.passed_over(&WorkloadKey {
+                namespace: request.namespace.unwrap_or_default(),
+                name: request.name,
+            });
+        }
+    };
+    tokio::select! {
+        () = claim.won() => telemetry.leads(true),
+        () = passed_over => {}
     }
 }
 
@@ -161,6 +191,9 @@ pub enum Error {
     /// A watch task ended; watches never end by themselves.
     #[error("a watch ended; this is a defect, please report it with the log before this line")]
     WatchEnded,
+    /// Another operator leads after this one did.
+    #[error("another operator leads now; this one ends, to begin anew as the one that stands by")]
+    Replaced,
 }
 
 /// Where to watch.

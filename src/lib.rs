@@ -16,6 +16,7 @@
 //! | [`observer`] | one supervised connection per Redis endpoint | Redis, DNS |
 //! | [`reconcile`] | one pass over one resource | through the two above |
 //! | [`controller`] | watches, triggers, concurrency, shutdown | Kubernetes |
+//! | [`leader`] | which of several operators writes | Kubernetes |
 //! | [`probe`] | asks another operator whether it is ready, for `helm test` | HTTP |
 //! | [`version`] | which build this is | none |
 //! | [`retry`] | backoff of one object | none |
@@ -28,8 +29,7 @@
 //! passes around is `domain/judgement`, so that no module of the core needs one that needs it; what was concluded is
 //! turned into words by `domain/status`, `domain/finding`, `domain/incident` and `domain/advisory`; what others do to the
 //! children is `domain/drift` and `domain/neighbours`; a simulated world beside the core
-//! (`domain/simulation`, tests only) drives it through stories and random histories. Leader
-//! election is still to come.
+//! (`domain/simulation`, tests only) drives it through stories and random histories.
 //!
 //! # Invariants, each held by a test
 //!
@@ -38,6 +38,8 @@
 //! - Nothing is written to Redis; nothing read from it is shown but names of pods of workloads of the same
 //!   namespace.
 //! - A pass over an unchanged world makes no request.
+//! - Nothing in Kubernetes is changed without the claim that the election grants (`tests/purity.rs`: one way for all
+//!   requests).
 
 pub mod admin;
 pub mod api;
@@ -46,6 +48,7 @@ pub mod clock;
 pub mod cluster;
 pub mod controller;
 pub mod domain;
+pub mod leader;
 pub mod observer;
 pub mod probe;
 pub mod reconcile;

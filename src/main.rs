@@ -8,9 +8,10 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use lockstep::{
     admin::{self, Admin},
-    api, cluster, controller, observer, probe, reconcile,
+    api, cluster, controller, leader, observer, probe, reconcile,
     telemetry::Telemetry,
 };
 use tracing_subscriber::EnvFilter;
@@ -56,9 +57,34 @@ struct Run {
     /// Allow Redis on link-local addresses.
     #[arg(long, env = "LOCKSTEP_ALLOW_LINK_LOCAL")]
     allow_link_local: bool,
+    /// Allow Redis in these networks only (CIDR), on loopback and link-local addresses of them too.
+    #[arg(
+        long,
+        env = "LOCKSTEP_ALLOW_ENDPOINT",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    allow_endpoint: Vec<IpNet>,
+    /// Never connect to these networks (CIDR), whatever else is allowed.
+    #[arg(
+        long,
+        env = "LOCKSTEP_DENY_ENDPOINT",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    deny_endpoint: Vec<IpNet>,
     /// Allow Redis on ports below 1024, 2379–2380 and 10248–10259.
     #[arg(long, env = "LOCKSTEP_ALLOW_RESERVED_PORTS")]
     allow_reserved_ports: bool,
+    /// Let one of several operators lead, by a Lease; true in a pod, false elsewhere.
+    #[arg(long, env = "LOCKSTEP_LEADER_ELECT", num_args = 0..=1, default_missing_value = "true")]
+    leader_elect: Option<bool>,
+    /// Name of the Lease.
+    #[arg(long, env = "LOCKSTEP_LEASE_NAME", default_value = "lockstep")]
+    lease_name: String,
+    /// Namespace of the Lease; that of the pod by default.
+    #[arg(long, env = "LOCKSTEP_LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
     /// Look at each resource again after so many seconds, give or take a fifth, also if nothing happened.
     #[arg(long, env = "LOCKSTEP_RESYNC", value_name = "SECONDS", default_value_t = reconcile::RESYNC.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -138,6 +164,7 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     let in_cluster =
         std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let config = kube::Config::infer().await?;
+    let own_namespace = config.default_namespace.clone();
     let client = cluster::client(config)?;
     let settings = observer::Settings {
         cluster_domain: run.cluster_domain,
@@ -148,21 +175,46 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
             allow_link_local: run.allow_link_local,
             allow_reserved_ports: run.allow_reserved_ports,
             refused: own_addresses(),
+            allow: run.allow_endpoint,
+            deny: run.deny_endpoint,
         },
     };
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "lockstep".to_owned());
+    let instance = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
+    let instance = instance.unwrap_or_else(|| "lockstep".to_owned());
     tracing::info!(version = *lockstep::version::VERSION, in_cluster, "starting");
-    let duty = controller::Duty {
-        namespace: run.watch_namespace,
-        resync: Duration::from_secs(run.resync),
-    };
     let telemetry = Telemetry::default();
     let admin = Admin::bind(run.admin_bind).await?;
     // A task of its own: a busy controller must not look like a dead one. Its drop ends it.
     let mut served = tokio::task::JoinSet::new();
     served.spawn(admin.serve(telemetry.clone()));
-    controller::run(client, instance, settings, duty, telemetry, terminated()).await?;
+    let election = run.leader_elect.unwrap_or(in_cluster).then(|| {
+        let namespace = run.lease_namespace.or_else(|| variable("POD_NAMESPACE"));
+        leader::Election::join(
+            client.clone(),
+            leader::Settings {
+                // In a pod, the namespace of its service account.
+                namespace: namespace.unwrap_or(own_namespace),
+                name: run.lease_name,
+                identity: leader::identity(&instance),
+            },
+        )
+    });
+    let duty = controller::Duty {
+        namespace: run.watch_namespace,
+        resync: Duration::from_secs(run.resync),
+        claim: election.as_ref().map(leader::Election::claim).unwrap_or_default(),
+    };
+    let ended = controller::run(client, instance, settings, duty, telemetry, terminated()).await;
+    if let Some(election) = election {
+        election.leave().await;
+    }
+    ended?;
     Ok(())
+}
+
+/// An environment variable that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where no Redis is, and nobody may be led: this pod, and the apiserver.

@@ -51,6 +51,8 @@ pub const RESYNC: Duration = Duration::from_mins(10);
 /// An answer of the apiserver counts for more than a cache that shows an older version, or nothing, for this long: by
 /// then the watch has come so far, and what it doesn't show is gone.
 const WATCH_LAG: Duration = Duration::from_secs(10);
+/// While this process may not write for a moment, what it would have written is looked at again after this long.
+const NOT_LEADING: Duration = Duration::from_secs(2);
 /// Whatever time alone changes is looked at again no sooner than this; what happens triggers a pass by itself.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
@@ -277,6 +279,12 @@ impl Pass<'_> {
             place: store.as_ref().map(|store| store.place.as_str()),
         };
         self.context.telemetry.record(&self.key, concluded);
+        // What was concluded stays in memory until it may be said.
+        let leads = self.context.cluster.leads();
+        self.context.telemetry.leads(leads);
+        if !leads {
+            return Ok(Action::requeue(NOT_LEADING));
+        }
         // Execute.
         let outcome = match (&workload, &decision.children) {
             (Ok(workload), Some((prepared, plan))) if !workload.suspend => {

@@ -119,6 +119,11 @@ impl Telemetry {
         lock(&self.shared.queue).insert(key.clone());
     }
 
+    /// No pass is made over a resource for which one was asked: that is up to the leader.
+    pub fn passed_over(&self, key: &WorkloadKey) {
+        lock(&self.shared.queue).remove(key);
+    }
+
     /// A pass over a resource begins.
     #[must_use]
     pub fn begin(&self, key: &WorkloadKey) -> Pass {

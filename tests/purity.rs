@@ -59,6 +59,26 @@ fn the_core_is_pure() {
     assert!(offences.is_empty(), "\n{}", offences.join("\n"));
 }
 
+/// So that nothing is changed without the claim: what asks for the claim is the one way of all requests, and the Lease by
+/// which a claim is made the one exception.
+#[test]
+fn requests_that_change_something_have_one_way() {
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let sends = |text: &str| {
+        let typed = text.contains("Api<") || text.contains("Api::");
+        let calls = [".create(", ".replace(", ".patch(", ".delete("];
+        let plain = ["request_text(", "request::<", "request_status", "request_stream("];
+        plain.iter().any(|call| text.contains(call)) || typed && calls.iter().any(|call| text.contains(call))
+    };
+    let found: Vec<_> = files
+        .iter()
+        .filter(|file| sends(&fs::read_to_string(file).unwrap()))
+        .filter_map(|file| file.file_name()?.to_str())
+        .collect();
+    assert_eq!(found, ["lease.rs", "rest.rs"]);
+}
+
 #[test]
 fn the_detector_fires() {
     for planted in [

@@ -15,6 +15,9 @@ pub enum Error {
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// Another operator leads, or may soon: nothing was sent.
+    #[error("this operator does not lead")]
+    NotLeading,
     /// The apiserver said no.
     #[error("the apiserver refused the request")]
     Refused(#[source] Box<Status>),
@@ -50,6 +53,7 @@ impl Error {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Timeout(_) => RetryCause::Timeout.category(),
+            Self::NotLeading => "not_leading",
             Self::Refused(_) if self.is_not_found() => "not_found",
             Self::Refused(status) => refusal(status, ChildKind::NetworkPolicy).category(),
             Self::Unreachable(_) => RetryCause::Unreachable.category(),
@@ -96,7 +100,9 @@ impl Error {
     pub(super) fn status(&self) -> Option<&Status> {
         match self {
             Self::Refused(status) => Some(status),
-            Self::Timeout(_) | Self::Unreachable(_) | Self::Decode(_) | Self::Build(_) => None,
+            Self::Timeout(_) | Self::NotLeading | Self::Unreachable(_) | Self::Decode(_) | Self::Build(_) => {
+                None
+            }
         }
     }
 
@@ -144,7 +150,8 @@ impl Error {
         match self {
             Self::Timeout(_) => FailureKind::Retry(RetryCause::Timeout),
             Self::Refused(status) => refusal(status, child),
-            Self::Unreachable(_) => FailureKind::Retry(RetryCause::Unreachable),
+            // For this process the apiserver is as far away: nothing that it finds can be written.
+            Self::NotLeading | Self::Unreachable(_) => FailureKind::Retry(RetryCause::Unreachable),
             Self::Decode(_) => FailureKind::Retry(RetryCause::ServerError),
             // A name or value that can't stand in a URL came from the spec.
             Self::Build(_) => refused_spec(child),

@@ -7,7 +7,7 @@ use kube::core::params::PostParams;
 use serde_json::json;
 
 use super::error::{Error, bounded};
-use super::rest::{encode, limited};
+use super::rest::encode;
 use super::{Cluster, TIME_LIMIT};
 use crate::api::FIELD_MANAGER;
 
@@ -72,7 +72,7 @@ impl Cluster {
             field_manager: Some(FIELD_MANAGER.into()),
         };
         let request = Request::new(path).create(&parameters, encode(&body)?)?;
-        match limited(TIME_LIMIT, self.rest.client().request_text(request)).await {
+        match self.rest.send(TIME_LIMIT, request).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_already_exists() => Ok(false),
             Err(error) => Err(error),

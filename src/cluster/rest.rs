@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use http::{Method, Request};
 use kube::Client;
-use kube::core::Request;
+use kube::core::Request as Call;
 use kube::core::params::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective};
 use serde_json::{Map, Value, json};
 
 use super::TIME_LIMIT;
+use super::claim::Claim;
 use super::error::Error;
 use crate::api::{FIELD_MANAGER, REPLICAS_FIELD_MANAGER};
 use crate::domain::children::{ChildKind, Live};
@@ -35,14 +37,14 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn request(self) -> Request {
+    fn request(self) -> Call {
         // The core group is as old as the API, and has a path of its own.
         let root = if self.kind.group().is_empty() {
             "api"
         } else {
             "apis"
         };
-        Request::new(format!(
+        Call::new(format!(
             "/{root}/{}/namespaces/{}/{}",
             self.kind.api_version(),
             self.namespace,
@@ -51,19 +53,38 @@ impl Target<'_> {
     }
 }
 
-/// A client with time limits.
+/// A client with time limits, that changes nothing without a claim.
 #[derive(Clone)]
 pub(super) struct Rest {
     client: Client,
+    claim: Claim,
 }
 
 impl Rest {
-    pub(super) const fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) fn new(client: Client) -> Self {
+        let claim = Claim::default();
+        Self { client, claim }
     }
 
-    pub(super) const fn client(&self) -> &Client {
-        &self.client
+    /// From now on nothing is changed but while `claim` is held.
+    pub(super) fn fence(&mut self, claim: Claim) {
+        self.claim = claim;
+    }
+
+    /// The right to change something.
+    pub(super) const fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The one way of every request but those for the Lease, for at most `limit`. What changes something is not sent
+    /// without the claim, and not waited for beyond it.
+    pub(super) async fn send(&self, limit: Duration, request: Request<Vec<u8>>) -> Result<String, Error> {
+        let limit = if request.method() == Method::GET {
+            limit
+        } else {
+            self.claim.remaining().ok_or(Error::NotLeading)?.min(limit)
+        };
+        limited(limit, self.client.request_text(request)).await
     }
 
     /// GET; `None` if there is no such object.
@@ -71,7 +92,7 @@ impl Rest {
         let request = target
             .request()
             .get(target.name, &kube::core::params::GetParams::default())?;
-        match limited(TIME_LIMIT, self.client.request_text(request)).await {
+        match self.send(TIME_LIMIT, request).await {
             Ok(text) => decode(&text).map(Some),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
@@ -99,7 +120,7 @@ impl Rest {
         let mut request = target.request().create(&parameters, encode(body)?)?;
         let uri = format!("{}&fieldValidation=Strict", request.uri());
         *request.uri_mut() = uri.parse().map_err(|source| Error::Build(Box::new(source)))?;
-        let text = limited(TIME_LIMIT, self.client.request_text(request)).await?;
+        let text = self.send(TIME_LIMIT, request).await?;
         decode(&text).map(Live::new)
     }
 
@@ -161,7 +182,7 @@ impl Rest {
         let request = target
             .request()
             .patch(target.name, &parameters, &Patch::Apply(body))?;
-        let text = limited(TIME_LIMIT, self.client.request_text(request)).await?;
+        let text = self.send(TIME_LIMIT, request).await?;
         decode(&text).map(Live::new)
     }
 
@@ -189,9 +210,7 @@ impl Rest {
         let request = target
             .request()
             .patch(target.name, &parameters, &Patch::Json::<()>(patch))?;
-        limited(TIME_LIMIT, self.client.request_text(request))
-            .await
-            .map(drop)
+        self.send(TIME_LIMIT, request).await.map(drop)
     }
 
     /// Deletes the object `uid`, never another one of its name. Whether there was one.
@@ -205,7 +224,7 @@ impl Rest {
             ..DeleteParams::default()
         };
         let request = target.request().delete(target.name, &parameters)?;
-        match limited(TIME_LIMIT, self.client.request_text(request)).await {
+        match self.send(TIME_LIMIT, request).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),

@@ -8,7 +8,7 @@ use kube::core::params::GetParams;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
-use super::rest::{decode, limited};
+use super::rest::decode;
 use super::{Cluster, TIME_LIMIT};
 
 /// A value that is never printed.
@@ -117,7 +117,7 @@ impl Cluster {
         let path = format!("/api/v1/namespaces/{namespace}/{plural}");
         let request = Request::new(path).get(name, &GetParams::default());
         let request = request.map_err(|error| SecretError::Read(error.into()))?;
-        let text = match limited(TIME_LIMIT, self.rest.client().request_text(request)).await {
+        let text = match self.rest.send(TIME_LIMIT, request).await {
             Ok(text) => text,
             Err(error) if error.is_not_found() => return Err(SecretError::NotFound),
             Err(error) => return Err(SecretError::Read(error)),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Error;
-use super::rest::{decode, encode, limited};
+use super::rest::{decode, encode};
 use super::{Cluster, STATUS_TIME_LIMIT};
 use crate::api::{CoordinatedWorkloadStatus, FIELD_MANAGER, GROUP, KIND, VERSION};
 
@@ -47,7 +47,7 @@ impl Cluster {
             field_manager: Some(FIELD_MANAGER.into()),
         };
         let request = Request::new(path).replace_subresource("status", name, &parameters, encode(&body)?)?;
-        let text = limited(STATUS_TIME_LIMIT, self.rest.client().request_text(request)).await?;
+        let text = self.rest.send(STATUS_TIME_LIMIT, request).await?;
         decode::<Answer>(&text).map(|answer| answer.metadata.resource_version)
     }
 }

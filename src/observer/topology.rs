@@ -9,6 +9,7 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use ipnet::IpNet;
 
 use super::{Host, Settings};
 use crate::domain::locks::Trouble;
@@ -30,6 +31,10 @@ pub struct EndpointRules {
     pub allow_reserved_ports: bool,
     /// Addresses that are refused whatever else is allowed: the operator's own, the apiserver's.
     pub refused: Vec<IpAddr>,
+    /// Where Redis may be; empty: anywhere. Loopback and link-local addresses in here are allowed.
+    pub allow: Vec<IpNet>,
+    /// Where no Redis is, whatever else is allowed.
+    pub deny: Vec<IpNet>,
 }
 
 impl EndpointRules {
@@ -49,9 +54,14 @@ impl EndpointRules {
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
         // Connecting to the unspecified address reaches the own host.
-        (self.allow_loopback || !(address.is_loopback() || address.is_unspecified()))
-            && (self.allow_link_local || !link_local)
+        let loopback = address.is_loopback() || address.is_unspecified();
+        let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
+        let listed = within(&self.allow);
+        (listed || self.allow.is_empty())
+            && (listed || self.allow_loopback || !loopback)
+            && (listed || self.allow_link_local || !link_local)
             && !address.is_multicast()
+            && !within(&self.deny)
             && !self
                 .refused
                 .iter()
@@ -294,6 +304,27 @@ mod tests {
             let address = address.parse().unwrap();
             assert_eq!(strict.address_allowed(address), by_strict, "{address}");
             assert_eq!(lax.address_allowed(address), by_lax, "{address}");
+        }
+        let listed = EndpointRules {
+            allow: vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.2/32".parse().unwrap()],
+            deny: vec!["10.5.0.0/16".parse().unwrap()],
+            ..strict.clone()
+        };
+        for (address, allowed) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("10.5.0.1", false),
+            ("10.9.9.9", false),
+            ("127.0.0.2", true),
+            ("127.0.0.1", false),
+            ("192.168.1.1", false),
+            ("169.254.169.254", false),
+        ] {
+            assert_eq!(
+                listed.address_allowed(address.parse().unwrap()),
+                allowed,
+                "{address}"
+            );
         }
         for (port, allowed) in [
             (0, false),

@@ -50,6 +50,7 @@ async fn controller(place: &Place, faults: &Faults) -> impl Future<Output = ()> 
         Duty {
             namespace: Some(place.namespace.clone()),
             resync: RESYNC,
+            claim: lockstep::cluster::Claim::default(),
         },
         Telemetry::default(),
         pending(),

@@ -26,6 +26,7 @@ mod faults;
 mod handover;
 mod health;
 mod kill;
+mod leader;
 mod lifecycle;
 mod locks;
 mod loss;
@@ -76,6 +77,7 @@ fn main() {
         rest::two_hundred_resources_at_rest_cost_watches_only_and_a_restart_writes_nothing,
         rest::five_hundred_resources_are_looked_at_again_without_a_request,
         examples::all_examples_run_and_rest,
+        leader::a_paused_leader_is_replaced_and_writes_nothing_when_it_goes_on,
         replicas::no_wrong_count_whoever_scales_and_whichever_way_it_changes,
         kill::killed_after_any_request_of_a_life_it_comes_to_the_same,
         kill::killed_after_any_request_around_a_loss_it_says_what_it_showed_and_nothing_twice,
@@ -96,6 +98,7 @@ fn main() {
         health::it_waits_for_the_definition_says_so_and_goes_on_when_it_comes,
         health::a_right_to_watch_that_is_missing_is_named_until_it_is_granted,
         health::a_taken_port_ends_the_start_with_words,
+        leader::two_without_an_election_come_to_the_same_and_rest,
         handover::a_rolling_update_of_workers_that_release_warns_nobody,
         kill::killed_at_twenty_points_of_a_first_reconcile_of_fifty_it_comes_to_the_same,
         balance::four_locks_on_one_of_three_pods_are_concentrated_until_they_are_spread,

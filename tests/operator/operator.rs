@@ -103,6 +103,36 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Stands still from now on.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Goes on after [`Process::pause`].
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits until it ends by itself; whether that was in order, and what it logged.
+    pub(crate) async fn ended(mut self) -> (bool, String) {
+        let status = super::place::eventually("the process ends by itself", async || {
+            self.child.try_wait().unwrap()
+        })
+        .await;
+        (status.success(), std::fs::read_to_string(&self.log).unwrap())
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) async fn terminate(mut self) {
         let id = self.child.id().to_string();
@@ -161,14 +191,19 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<Page> {
 
 /// Starts an operator for a namespace.
 pub(crate) async fn operator(place: &Place, arguments: &[&str]) -> Process {
+    operator_as(place, "operator", &place.kubeconfig, arguments).await
+}
+
+/// Starts an operator for a namespace that logs in by `kubeconfig`; its log is named after `name`.
+pub(crate) async fn operator_as(place: &Place, name: &str, kubeconfig: &Path, arguments: &[&str]) -> Process {
     let logs = control_plane().await.dir().join("logs");
-    let log = logs.join(format!("operator-{}.log", place.namespace));
+    let log = logs.join(format!("{name}-{}.log", place.namespace));
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command
         .args(["run", "--watch-namespace", &place.namespace])
         .args(arguments)
         .env_clear()
-        .env("KUBECONFIG", &place.kubeconfig)
+        .env("KUBECONFIG", kubeconfig)
         // Many operators share this machine: whoever asks one of them gives it an address.
         .env("LOCKSTEP_ADMIN_BIND", "off")
         .env("LOCKSTEP_LOG", "info,lockstep=debug");

@@ -63,6 +63,7 @@ fn rights() -> Value {
             rule("", &["pods"], &["get", "list", "watch"]),
             rule("", &["secrets", "configmaps"], &["get"]),
             rule("events.k8s.io", &["events"], &["create"]),
+            rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
         ],
     })
 }
@@ -100,30 +101,36 @@ impl Place {
             .create(&new, &serde_json::from_value(object).unwrap())
             .await
             .unwrap();
-        let object = json!({ "metadata": { "name": "operator" } });
+        place.account("operator", &place.kubeconfig).await;
         place
-            .api::<ServiceAccount>()
+    }
+
+    /// A service account with the rights of an operator; how it logs in is written to `kubeconfig`.
+    pub(crate) async fn account(&self, name: &str, kubeconfig: &Path) {
+        let (namespace, new) = (&self.namespace, PostParams::default());
+        let object = json!({ "metadata": { "name": name } });
+        self.api::<ServiceAccount>()
             .create(&new, &serde_json::from_value(object).unwrap())
             .await
             .unwrap();
         let binding = json!({
-            "metadata": { "name": "operator" },
+            "metadata": { "name": name },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lockstep" },
-            "subjects": [{ "kind": "ServiceAccount", "name": "operator", "namespace": namespace }],
+            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
         });
-        place
-            .api::<RoleBinding>()
+        self.api::<RoleBinding>()
             .create(&new, &serde_json::from_value(binding).unwrap())
             .await
             .unwrap();
         let request = json!({ "spec": { "audiences": [], "expirationSeconds": 7200 } });
         let request: TokenRequest = serde_json::from_value(request).unwrap();
-        let token = place
+        let token = self
             .api::<ServiceAccount>()
-            .create_token_request("operator", &new, &request)
+            .create_token_request(name, &new, &request)
             .await
             .unwrap();
-        let kubeconfig = json!({
+        let cluster = control_plane().await;
+        let login = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "operator",
             "clusters": [{ "name": "test", "cluster": {
                 "server": cluster.server_url(), "certificate-authority": cluster.ca_certificate(),
@@ -131,8 +138,7 @@ impl Place {
             "users": [{ "name": "operator", "user": { "token": token.status.unwrap().token } }],
             "contexts": [{ "name": "operator", "context": { "cluster": "test", "user": "operator" } }],
         });
-        std::fs::write(&place.kubeconfig, kubeconfig.to_string()).unwrap();
-        place
+        std::fs::write(kubeconfig, login.to_string()).unwrap();
     }
 
     /// The user that the operator's requests are made by.
