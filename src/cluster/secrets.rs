@@ -54,6 +54,15 @@ impl SecretError {
         }
     }
 
+    /// The apiserver's own words, or ours where it said none.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::NotFound | Self::NoSuchKey => self.to_string(),
+            Self::Read(error) => error.message(),
+        }
+    }
+
     /// Whether the operator may not read it.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {

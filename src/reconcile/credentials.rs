@@ -303,6 +303,7 @@ impl Reader<'_> {
             name = selector.name,
             key = selector.key,
             category = error.category(),
+            error = error.message(),
             "what spec.redis names could not be read"
         );
         Missing {

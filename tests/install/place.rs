@@ -270,9 +270,9 @@ impl Place {
         assert_eq!(writes, Vec::<String>::new());
     }
 
-    /// Requests of the operator that it has no right to.
-    pub(crate) fn refused(&self) -> Vec<String> {
-        self.requests(0, |request| request["responseStatus"]["code"] == 403)
+    /// Requests of the operator that it had no right to, since the audit log was `mark` bytes long.
+    pub(crate) fn refused(&self, mark: usize) -> Vec<String> {
+        self.requests(mark, |request| request["responseStatus"]["code"] == 403)
     }
 
     pub(crate) fn audit_length(&self) -> usize {

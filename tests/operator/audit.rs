@@ -36,14 +36,25 @@ pub(crate) fn now() -> u64 {
 
 /// The requests of a user that were answered since the log was `from` bytes long.
 pub(crate) fn requests(user: &str, from: u64) -> Vec<Request> {
+    let user_name = format!("\"username\":\"{user}\"");
+    read(from, |line| line.contains(&user_name))
+}
+
+/// The requests of all operators of all tests.
+pub(crate) fn of_operators() -> Vec<Request> {
+    read(0, |line| {
+        line.contains("\"username\":\"system:serviceaccount:") && line.contains(":operator\"")
+    })
+}
+
+fn read(from: u64, wanted: impl Fn(&str) -> bool) -> Vec<Request> {
     let mut file = File::open(&*AUDIT_LOG).unwrap();
     file.seek(SeekFrom::Start(from)).unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
     let text = String::from_utf8_lossy(&bytes);
-    let user_name = format!("\"username\":\"{user}\"");
     text.lines()
-        .filter(|line| line.contains(&user_name))
+        .filter(|line| wanted(line))
         // The first or the last line may be cut.
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .map(|entry| {

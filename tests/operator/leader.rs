@@ -20,7 +20,7 @@ const CLAIM: Duration = Duration::from_secs(5);
 /// user that its requests are made by.
 async fn second(place: &Place) -> (PathBuf, String) {
     let kubeconfig = place.kubeconfig.with_extension("second");
-    place.account("second", &kubeconfig).await;
+    place.second("second", &kubeconfig).await;
     (
         kubeconfig,
         format!("system:serviceaccount:{}:second", place.namespace),

@@ -39,6 +39,7 @@ mod place;
 mod refused;
 mod replicas;
 mod rest;
+mod rights;
 mod rollback;
 mod secrets;
 mod shows;
@@ -120,6 +121,7 @@ fn main() {
         refused::a_quota_that_is_used_up_is_named_and_nothing_else_waits,
         refused::what_a_policy_denies_stalls_in_the_policys_words_and_pods_that_are_denied_are_said,
         refused::a_policy_that_changes_an_owned_field_back_is_a_fight_with_nobody,
+        rights::without_any_one_of_its_rights_the_operator_lives_and_says_which_it_misses,
         refused::a_right_that_is_missing_is_named_and_its_grant_heals,
         refused::a_namespace_that_goes_is_left_in_peace_and_its_successor_served,
         refused::a_deployment_too_large_for_the_store_stalls_until_it_is_shorter,
@@ -132,5 +134,11 @@ fn main() {
         manifest::a_manifest_becomes_four_children_and_kubectl_shows_the_truth,
         manifest::a_spec_that_cannot_be_used_stalls_and_creates_nothing_until_it_is_corrected,
     ];
-    libtest_mimic::run(&arguments, tests).exit();
+    let ended = libtest_mimic::run(&arguments, tests);
+    // Only all of them together use all that is granted.
+    let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    if whole && !ended.has_failed() {
+        rights::each_was_used();
+    }
+    ended.exit();
 }

@@ -124,6 +124,11 @@ impl Process {
         );
     }
 
+    /// Whether it still runs.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits until it ends by itself; whether that was in order, and what it logged.
     pub(crate) async fn ended(mut self) -> (bool, String) {
         let status = super::place::eventually("the process ends by itself", async || {

@@ -21,12 +21,16 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub(crate) use super::common::{PATIENCE, config, eventually};
+use super::rights;
 
 /// Every request to the apiserver, one line of JSON each.
 pub(crate) static AUDIT_LOG: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = env!("CARGO_CRATE_NAME");
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{program}-audit.log"))
 });
+
+/// The role with what the chart grants.
+const ROLE: &str = "lockstep";
 
 /// Held for reading while a latency is measured, for writing while one test keeps all cores busy.
 pub(crate) static QUIET: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
@@ -40,33 +44,13 @@ static CONTROL_PLANE: LazyLock<Cluster> = LazyLock::new(|| {
     };
     let cluster = super::common::start(&options);
     cluster
-        .kubectl_stdin(&["create", "--filename=-"], &rights().to_string())
+        .kubectl_stdin(
+            &["create", "--filename=-"],
+            &rights::role(ROLE, &rights::granted()).to_string(),
+        )
         .expect("the operator's rights");
     cluster
 });
-
-/// What the operator is allowed: no more than it needs, so that a test fails when it needs more.
-fn rights() -> Value {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
-    let written = ["get", "list", "watch", "create", "patch", "delete"];
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": { "name": "lockstep" },
-        "rules": [
-            rule("lockstep.dev", &["coordinatedworkloads"], &["get", "list", "watch"]),
-            rule("lockstep.dev", &["coordinatedworkloads/status", "coordinatedworkloads/finalizers"], &["update"]),
-            rule("apps", &["deployments"], &written),
-            rule("autoscaling", &["horizontalpodautoscalers"], &written),
-            rule("policy", &["poddisruptionbudgets"], &written),
-            rule("networking.k8s.io", &["networkpolicies"], &written),
-            rule("", &["services"], &written),
-            rule("", &["pods"], &["get", "list", "watch"]),
-            rule("", &["secrets", "configmaps"], &["get"]),
-            rule("events.k8s.io", &["events"], &["create"]),
-            rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
-        ],
-    })
-}
 
 /// The control plane of this run.
 pub(crate) async fn control_plane() -> &'static Cluster {
@@ -84,8 +68,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A new namespace, with a service account `operator` in it.
+    /// A new namespace, with a service account `operator` in it that may what the chart grants.
     pub(crate) async fn new(namespace: &str) -> Self {
+        Self::with_role(namespace, ROLE).await
+    }
+
+    /// The same, where the operator has another cluster role.
+    pub(crate) async fn with_role(namespace: &str, role: &str) -> Self {
         let cluster = control_plane().await;
         let client = lockstep::cluster::client(config(cluster.kubeconfig()).await).unwrap();
         let place = Self {
@@ -101,12 +90,16 @@ impl Place {
             .create(&new, &serde_json::from_value(object).unwrap())
             .await
             .unwrap();
-        place.account("operator", &place.kubeconfig).await;
+        place.account("operator", role, &place.kubeconfig).await;
         place
     }
 
-    /// A service account with the rights of an operator; how it logs in is written to `kubeconfig`.
-    pub(crate) async fn account(&self, name: &str, kubeconfig: &Path) {
+    /// Another service account with the rights of an operator; how it logs in is written to `kubeconfig`.
+    pub(crate) async fn second(&self, name: &str, kubeconfig: &Path) {
+        self.account(name, ROLE, kubeconfig).await;
+    }
+
+    async fn account(&self, name: &str, role: &str, kubeconfig: &Path) {
         let (namespace, new) = (&self.namespace, PostParams::default());
         let object = json!({ "metadata": { "name": name } });
         self.api::<ServiceAccount>()
@@ -115,7 +108,7 @@ impl Place {
             .unwrap();
         let binding = json!({
             "metadata": { "name": name },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lockstep" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
             "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
         });
         self.api::<RoleBinding>()
