@@ -108,8 +108,8 @@ async fn readyz(State(telemetry): State<Telemetry>) -> Response {
     if missing.is_empty() {
         return "ready\n".into_response();
     }
-    let lines: String = missing.iter().map(|why| format!("not ready: {why}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+    let lines = missing.join("\nnot ready: ");
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {lines}\n")).into_response()
 }
 
 async fn metrics(State(telemetry): State<Telemetry>) -> Response {
