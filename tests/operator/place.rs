@@ -16,12 +16,12 @@ use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
 use lockstep::api::CoordinatedWorkload;
 use lockstep_cluster::{Cluster, Options};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub(crate) use super::common::{PATIENCE, config, eventually};
-use super::rights;
 
 /// Every request to the apiserver, one line of JSON each.
 pub(crate) static AUDIT_LOG: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -44,13 +44,35 @@ static CONTROL_PLANE: LazyLock<Cluster> = LazyLock::new(|| {
     };
     let cluster = super::common::start(&options);
     cluster
-        .kubectl_stdin(
-            &["create", "--filename=-"],
-            &rights::role(ROLE, &rights::granted()).to_string(),
-        )
+        .kubectl_stdin(&["create", "--filename=-"], &role(ROLE, &granted()).to_string())
         .expect("the operator's rights");
     cluster
 });
+
+/// Rules of RBAC as `manifests/install.yaml` grants them to the operator.
+pub(crate) fn granted() -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/install.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let objects = serde_yaml::Deserializer::from_str(&text).map(|object| Value::deserialize(object).unwrap());
+    let rules: Vec<_> = objects
+        .filter(|object| {
+            let role = ["ClusterRole", "Role"].iter().any(|kind| object["kind"] == *kind);
+            let names = ["lockstep", "lockstep-leader-election"];
+            role && names.iter().any(|name| object["metadata"]["name"] == *name)
+        })
+        .flat_map(|object| object["rules"].as_array().unwrap().clone())
+        .collect();
+    assert!(rules.len() > 10, "{rules:#?}");
+    rules
+}
+
+/// A cluster role of these rules.
+pub(crate) fn role(name: &str, rules: &[Value]) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": { "name": name }, "rules": rules,
+    })
+}
 
 /// The control plane of this run.
 pub(crate) async fn control_plane() -> &'static Cluster {

@@ -3,40 +3,14 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt as _;
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::audit;
 use super::operator::operator;
-use super::place::{Place, control_plane, eventually, spec_with_locks};
+use super::place::{Place, control_plane, eventually, granted, role, spec_with_locks};
 
 /// At a time: each is an operator of its own.
 const AT_A_TIME: usize = 4;
-
-/// Rules of RBAC as `manifests/install.yaml` grants them to the operator.
-pub(crate) fn granted() -> Vec<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/install.yaml");
-    let text = std::fs::read_to_string(path).unwrap();
-    let objects = serde_yaml::Deserializer::from_str(&text).map(|object| Value::deserialize(object).unwrap());
-    let rules: Vec<_> = objects
-        .filter(|object| {
-            let role = ["ClusterRole", "Role"].iter().any(|kind| object["kind"] == *kind);
-            let names = ["lockstep", "lockstep-leader-election"];
-            role && names.iter().any(|name| object["metadata"]["name"] == *name)
-        })
-        .flat_map(|object| object["rules"].as_array().unwrap().clone())
-        .collect();
-    assert!(rules.len() > 10, "{rules:#?}");
-    rules
-}
-
-/// A cluster role of these rules.
-pub(crate) fn role(name: &str, rules: &[Value]) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": { "name": name }, "rules": rules,
-    })
-}
 
 fn strings(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str)

@@ -69,10 +69,11 @@ seccompProfile:
 - apiGroups: [lockstep.dev]
   resources: [coordinatedworkloads/finalizers]
   verbs: [update]
-# Children: watched, read again before a write, made, applied, and deleted when their section of the spec goes.
+# Children: watched, read again before a write, made, applied; all but the Deployment are deleted when their section of
+# the spec goes.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
