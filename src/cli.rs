@@ -168,10 +168,7 @@ pub async fn main() -> ExitCode {
     match Box::pin(run(arguments)).await {
         Ok(exit) => exit.into(),
         Err(error) => {
-            say(&paint(
-                Tone::Bad,
-                &format!("error: {}", clean(&error.to_string())),
-            ));
+            complain(&error);
             Exit::Error.into()
         }
     }

@@ -6,11 +6,7 @@
 //! published crates for this compare the Lease's `renewTime` with the local wall clock, and tell only whether a process
 //! leads, not until when.)
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::Client;
@@ -23,6 +19,7 @@ use crate::{
     clock,
     cluster::{Claim, LeaseObject, LeaseRecord, Standing},
     domain::locks::Mono,
+    retry::dice,
 };
 
 /// How long a Lease holds after a renewal.
@@ -51,8 +48,7 @@ pub struct Settings {
 /// Who this process is, of all that ever were called `instance`: after a restart in the same pod it is another one.
 #[must_use]
 pub fn identity(instance: &str) -> String {
-    // Every `RandomState` has other keys: randomness without a dependency.
-    format!("{instance}_{:016x}", RandomState::new().hash_one(instance))
+    format!("{instance}_{:016x}", dice())
 }
 
 /// An election that this process takes part in.
@@ -75,9 +71,8 @@ impl Election {
         let asked = Arc::clone(&leave);
         let task = tokio::spawn(async move {
             let object = LeaseObject::new(client, &settings.namespace, &settings.name);
-            let mut candidate = Candidate::new(settings.identity.clone());
             tokio::select! {
-                () = take_part(&object, &settings, &mut candidate, &standing) => {}
+                () = take_part(&object, &settings, &standing) => {}
                 () = asked.notified() => {
                     standing.send_replace(Standing::Standby);
                     release(&object, &settings.identity).await;
@@ -106,12 +101,8 @@ impl Election {
 }
 
 /// Looks, takes and renews, until another process leads after this one did.
-async fn take_part(
-    lease: &LeaseObject,
-    settings: &Settings,
-    candidate: &mut Candidate,
-    standing: &watch::Sender<Standing>,
-) {
+async fn take_part(lease: &LeaseObject, settings: &Settings, standing: &watch::Sender<Standing>) {
+    let mut candidate = Candidate::new(settings.identity.clone());
     let (mut holder, mut trouble) = (None, None);
     while !candidate.replaced {
         let sent = clock::mono();

@@ -49,6 +49,7 @@ pub mod cluster;
 pub mod controller;
 pub mod domain;
 pub mod leader;
+mod mutex;
 pub mod observer;
 pub mod probe;
 pub mod reconcile;

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
@@ -29,6 +29,7 @@ use self::topology::Topology;
 use crate::clock;
 use crate::domain::locks::Observation;
 use crate::domain::locks::probe::{Discovery, Probe};
+use crate::mutex::lock;
 
 /// The workload on whose behalf something is observed.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -430,11 +431,6 @@ impl Registry {
             self.endpoints.remove(id);
         }
     }
-}
-
-/// Locks; a poisoned lock is as good as any: whoever panicked ended the process, or a test.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is in `new` and not in `old`, and the reverse, each once.

@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write as _,
     hash::BuildHasher as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -37,6 +37,7 @@ use crate::{
         status::announce,
         workload::{Workload, parse},
     },
+    mutex::lock,
     observer::{Interest, Observers, Servers, WorkloadKey},
     retry::{Backoff, draw},
     telemetry::{Telemetry, workload::Concluded},
@@ -165,7 +166,7 @@ impl Context {
     }
 
     fn workloads(&self) -> std::sync::MutexGuard<'_, HashMap<WorkloadKey, Arc<tokio::sync::Mutex<Entry>>>> {
-        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.workloads)
     }
 
     fn entry(&self, key: &WorkloadKey) -> Arc<tokio::sync::Mutex<Entry>> {

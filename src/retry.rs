@@ -48,11 +48,17 @@ impl Backoff {
     }
 }
 
+/// 64 bits that nobody can foresee.
+#[must_use]
+pub fn dice() -> u64 {
+    // Every `RandomState` has other keys: randomness without a dependency.
+    RandomState::new().hash_one(0_u8)
+}
+
 /// A number from 0 to 1, evenly distributed.
 #[must_use]
 pub fn draw() -> f64 {
-    // Every `RandomState` has other keys: randomness without a dependency.
-    let bits = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or_default();
+    let bits = u32::try_from(dice() >> 32).unwrap_or_default();
     f64::from(bits) / f64::from(u32::MAX)
 }
 

@@ -12,7 +12,7 @@ pub mod workload;
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use prometheus_client::{
@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     api::{CoordinatedWorkloadStatus, conditions::EventReason},
+    mutex::lock,
     observer::{StoreFigures, WorkloadKey},
 };
 
@@ -237,9 +238,4 @@ impl Collector for Figures {
         }
         Ok(())
     }
-}
-
-/// Locks; a poisoned lock is as good as any: whoever panicked ended the process, or a test.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

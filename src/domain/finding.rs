@@ -417,14 +417,26 @@ pub fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// `a`, `a and b`, `a, b and c`, `a, b, c and 2 more`.
+/// `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn joined<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+    match items.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// The same, but of more than three only the first: `a, b, c and 2 more`.
 #[must_use]
 pub fn listed<T: AsRef<str>>(items: &[T]) -> String {
     const MOST: usize = 3;
-    let shown: Vec<&str> = items.iter().take(MOST).map(AsRef::as_ref).collect();
-    match (items.len().saturating_sub(MOST), shown.split_last()) {
-        (0, Some((last, []))) => (*last).to_owned(),
-        (0, Some((last, rest))) => format!("{} and {last}", rest.join(", ")),
-        (more, _) => format!("{} and {more} more", shown.join(", ")),
+    match items.len().saturating_sub(MOST) {
+        0 => joined(items),
+        more => {
+            let shown: Vec<&str> = items.iter().take(MOST).map(AsRef::as_ref).collect();
+            format!("{} and {more} more", shown.join(", "))
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use jiff::Timestamp;
@@ -23,6 +23,7 @@ use crate::{
         children::{ChildKind, Children, Live},
         ownership::{ContainerEnd, ContainerView, PodView},
     },
+    mutex::lock,
     observer::WorkloadKey,
 };
 
@@ -122,7 +123,7 @@ impl PodIndex {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pods> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

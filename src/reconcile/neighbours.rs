@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use kube::{ResourceExt as _, runtime::watcher::Event};
@@ -17,6 +17,7 @@ use crate::{
         neighbours::{Neighbour, Neighbours},
         workload::Workload,
     },
+    mutex::lock,
     observer::WorkloadKey,
 };
 
@@ -109,7 +110,7 @@ impl NeighbourIndex {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kinds> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

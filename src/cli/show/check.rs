@@ -8,7 +8,6 @@ use super::{
     Page, age,
     table::{Cell, Table},
     text::{Tone, clean, counted, paint, wrap},
-    why::joined,
 };
 use crate::{
     api::{CoordinatedWorkload, spec::Duration, status::Advisory},
@@ -16,15 +15,14 @@ use crate::{
         advisory::{Advised, advise},
         children::{Children, Prepared},
         drift::Drift,
+        finding::joined,
         locks::Mono,
+        memory::Memory,
         neighbours::Neighbours,
         repeats::Repeats,
         workload::{LockSet, Workload},
     },
 };
-
-/// Lifetime that is taken for a lock until one was seen.
-const UNTIL_SEEN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What is wrong with a manifest: one line for each fault.
 #[must_use]
@@ -163,7 +161,8 @@ fn row(set: &LockSet, mut mark: impl FnMut(bool, String) -> String) -> Vec<Cell>
             Duration::from(duration).0
         }
     };
-    let ttl = set.ttl.unwrap_or(UNTIL_SEEN);
+    // Nobody has seen a lock yet.
+    let ttl = Memory::default().ttl(set);
     let locks = match (set.locks.len(), set.queues.len(), set.discover.is_some()) {
         (0, 0, _) => "found".to_owned(),
         (locks, 0, false) => locks.to_string(),

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use super::{
     View, age,
     text::{clean, wrap},
-    why::joined,
 };
 use crate::{
     api::status::{Flag, Incident},
-    domain::memory::Cause,
+    domain::{finding::joined, memory::Cause},
 };
 
 /// What stands before a sentence's second line, below its first word.

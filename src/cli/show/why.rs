@@ -288,16 +288,6 @@ fn pods(view: &View<'_>) -> String {
     text
 }
 
-/// `a`, `a and b`, `a, b and c`.
-#[must_use]
-pub fn joined(items: &[String]) -> String {
-    match items.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-        None => String::new(),
-    }
-}
-
 /// What a message says, and what it says to do next.
 #[must_use]
 pub fn parts(message: &str) -> (&str, Option<&str>) {
