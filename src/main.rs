@@ -42,9 +42,15 @@ enum Command {
 
 #[derive(Args)]
 struct Run {
-    /// Watch this namespace only.
-    #[arg(long, env = "LOCKSTEP_WATCH_NAMESPACE")]
-    watch_namespace: Option<String>,
+    /// Work in these namespaces only, separated by commas; in the whole cluster without any.
+    #[arg(
+        long,
+        env = "LOCKSTEP_WATCH_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ',',
+        value_parser = namespace
+    )]
+    watch_namespace: Vec<String>,
     /// DNS server that resolves Redis hosts, as ADDRESS:PORT; those of the system by default.
     #[arg(long, env = "LOCKSTEP_DNS_SERVER")]
     dns_server: Option<SocketAddr>,
@@ -154,7 +160,7 @@ async fn ask(url: &http::Uri, limit: Duration) -> ExitCode {
 }
 
 async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_new(&run.log)?;
+    let filter = EnvFilter::try_new(quieted(&run.log))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -200,7 +206,12 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
         )
     });
     let duty = controller::Duty {
-        namespace: run.watch_namespace,
+        // A variable that is set and empty names one namespace, which has no name: none.
+        namespaces: run
+            .watch_namespace
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect(),
         resync: Duration::from_secs(run.resync),
         claim: election.as_ref().map(leader::Election::claim).unwrap_or_default(),
     };
@@ -210,6 +221,30 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     }
     ended?;
     Ok(())
+}
+
+/// Of a watch that fails, kube's own line comes with every attempt; this operator's comes once, and is enough unless
+/// kube's are asked for.
+fn quieted(log: &str) -> String {
+    if log.contains("kube_runtime") {
+        log.to_owned()
+    } else {
+        format!("{log},kube_runtime::watcher=error")
+    }
+}
+
+/// A namespace as it is written on the command line: a typing error would be a namespace in which nothing ever happens.
+fn namespace(name: &str) -> Result<String, String> {
+    let fits =
+        |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+    if name.len() <= 63 && name.chars().all(fits) && !name.starts_with('-') && !name.ends_with('-') {
+        Ok(name.to_owned())
+    } else {
+        Err(
+            "a namespace has at most 63 lower-case letters, digits and dashes, and no dash at either end"
+                .to_owned(),
+        )
+    }
 }
 
 /// An environment variable that is set and not empty.

@@ -62,7 +62,7 @@ pub struct Context {
     /// Writes to Kubernetes.
     pub cluster: Cluster,
     /// Redis.
-    pub observers: Observers,
+    pub observers: Arc<Observers>,
     /// The children of all resources, as the watches hold them.
     pub children: ChildCaches,
     /// The pods of all resources.
@@ -120,7 +120,7 @@ impl Context {
     #[must_use]
     pub fn new(
         cluster: Cluster,
-        observers: Observers,
+        observers: Arc<Observers>,
         children: ChildCaches,
         resync: Duration,
         telemetry: Telemetry,

@@ -28,13 +28,14 @@ struct State {
     watches: BTreeMap<usize, Watched>,
     /// Number of the next watch.
     next: usize,
-    /// Kinds whose watch ended, which none should.
-    ended: Vec<&'static str>,
+    /// Watches that ended, which none should.
+    ended: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Watched {
-    kind: &'static str,
+    /// The kind and, where it is watched in one namespace only, that.
+    name: String,
     /// Its list was complete once.
     listed: bool,
     /// What went wrong since something last came.
@@ -72,14 +73,18 @@ impl Trouble {
 const RESOURCES: &str = "coordinatedworkloads";
 
 impl Health {
-    /// A watch begins.
+    /// A watch begins, of a kind in one namespace or in all of them.
     #[must_use]
-    pub fn watch(&self, kind: &'static str) -> Watch {
+    pub fn watch(&self, kind: &'static str, namespace: Option<&str>) -> Watch {
         let mut state = lock(&self.0);
         let number = state.next;
         state.next += 1;
+        let name = match namespace {
+            Some(namespace) => format!("{kind} in namespace {namespace}"),
+            None => kind.to_owned(),
+        };
         let watched = Watched {
-            kind,
+            name: name.clone(),
             listed: false,
             trouble: None,
         };
@@ -87,6 +92,7 @@ impl Health {
         Watch {
             health: self.clone(),
             kind,
+            name,
             number,
         }
     }
@@ -115,14 +121,14 @@ impl Health {
                 Some(Trouble::CrdMissing) => Some(CRD_MISSING.to_owned()),
                 // What was listed once is good enough to work with while a watch is made again.
                 _ if watched.listed => None,
-                Some(Trouble::Other(error)) => Some(format!("{} can't be listed: {error}", watched.kind)),
-                None => Some(format!("the list of {} is not complete yet", watched.kind)),
+                Some(Trouble::Other(error)) => Some(format!("{} can't be listed: {error}", watched.name)),
+                None => Some(format!("the list of {} is not complete yet", watched.name)),
             })
             .collect();
         if missing.is_empty() && !state.caches {
             missing.push("the caches are not complete yet".to_owned());
         }
-        // One kind may be watched in many namespaces.
+        // The definition is missing in every namespace at once.
         missing.sort();
         missing.dedup();
         missing
@@ -134,14 +140,15 @@ impl Health {
 pub struct Watch {
     health: Health,
     kind: &'static str,
+    name: String,
     number: usize,
 }
 
 impl Watch {
-    /// The kind that is watched.
+    /// The kind that is watched, and where, if not everywhere.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
-        self.kind
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Something came: it works. `listed`: and the list is complete.
@@ -179,7 +186,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = lock(&self.health.0);
         state.watches.remove(&self.number);
-        state.ended.push(self.kind);
+        state.ended.push(std::mem::take(&mut self.name));
     }
 }
 
@@ -199,12 +206,15 @@ mod tests {
     fn it_is_ready_once_every_list_and_the_caches_are_complete() {
         let health = Health::default();
         assert_eq!(health.missing(), ["the caches are not complete yet"]);
-        let (pods, resources) = (health.watch("pods"), health.watch(RESOURCES));
+        let (pods, resources) = (
+            health.watch("pods", Some("team-a")),
+            health.watch(RESOURCES, None),
+        );
         assert_eq!(
             health.missing(),
             [
                 "the list of coordinatedworkloads is not complete yet",
-                "the list of pods is not complete yet"
+                "the list of pods in namespace team-a is not complete yet"
             ]
         );
         pods.works(true);
@@ -218,7 +228,7 @@ mod tests {
     #[test]
     fn a_missing_definition_is_named_and_said_once_whenever_it_goes() {
         let health = Health::default();
-        let resources = health.watch(RESOURCES);
+        let resources = health.watch(RESOURCES, None);
         assert_eq!(
             resources
                 .failed(&refused(404, "Failed to parse error data"))
@@ -235,7 +245,7 @@ mod tests {
             Some(CRD_MISSING)
         );
         assert_eq!(health.missing(), [CRD_MISSING]);
-        let pods = health.watch("pods");
+        let pods = health.watch("pods", None);
         let said = pods.failed(&refused(404, "")).unwrap();
         assert!(!said.contains("CoordinatedWorkload"), "{said}");
     }
@@ -243,7 +253,7 @@ mod tests {
     #[test]
     fn it_is_dead_once_a_watch_ended() {
         let health = Health::default();
-        let watch = health.watch("pods");
+        let watch = health.watch("pods", None);
         assert_eq!(health.dead(), None);
         drop(watch);
         assert_eq!(health.dead().as_deref(), Some("the watch of pods ended"));

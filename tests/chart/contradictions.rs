@@ -55,14 +55,10 @@ fn a_wrong_value_is_rejected() {
 
 #[test]
 fn contradictions_are_refused_in_words() {
-    let cases: [(Value, &str); 7] = [
+    let cases: [(Value, &str); 6] = [
         (
             json!({ "replicaCount": 2, "leaderElection": { "enabled": false } }),
             "replicaCount above 1 needs leaderElection.enabled=true",
-        ),
-        (
-            json!({ "watchNamespaces": ["team-a", "team-b"] }),
-            "watchNamespaces has more than one namespace",
         ),
         (
             json!({ "serviceAccount": { "create": false } }),

@@ -40,7 +40,7 @@ fn rights_are_the_same_in_the_cluster_and_in_namespaces_and_nowhere_else() {
     let everywhere = rendered(&json!({}));
     let cluster_role =
         of_kind(&everywhere, "ClusterRole").find(|role| role["metadata"]["name"] == "lockstep");
-    let namespaces = ["team-a"];
+    let namespaces = ["team-a", "team-b"];
     let there = rendered(&json!({ "watchNamespaces": namespaces, "rbac": { "aggregate": false } }));
     assert_eq!(of_kind(&there, "ClusterRole").count(), 0);
     assert_eq!(of_kind(&there, "ClusterRoleBinding").count(), 0);
@@ -51,7 +51,8 @@ fn rights_are_the_same_in_the_cluster_and_in_namespaces_and_nowhere_else() {
         let binding = of_kind(&there, "RoleBinding").find(is_there).unwrap();
         assert_eq!(binding["subjects"][0]["namespace"], NAMESPACE);
     }
-    assert_eq!(variable(&there, "LOCKSTEP_WATCH_NAMESPACE"), "team-a");
+    assert_eq!(variable(&there, "LOCKSTEP_WATCH_NAMESPACE"), "team-a,team-b");
+    assert_eq!(of_kind(&there, "Role").count(), 3, "and one for the Lease");
     // Leases in the release's own namespace only, and only the one.
     let leases = |rules: &Value| rules.to_string().contains("leases");
     for objects in [&everywhere, &there] {

@@ -27,7 +27,7 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
             .into();
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": levels } })
     };
-    let mut objects: Vec<Value> = [NAMESPACE, "team-a"].map(namespace).into();
+    let mut objects: Vec<Value> = [NAMESPACE, "team-a", "team-b"].map(namespace).into();
     objects.extend(monitoring());
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     cluster
@@ -127,7 +127,7 @@ fn combinations() -> Vec<Value> {
         vec![json!({}), json!({ "replicaCount": 2 })],
         vec![
             json!({}),
-            json!({ "watchNamespaces": ["team-a"], "rbac": { "secretNames": ["redis"] } }),
+            json!({ "watchNamespaces": ["team-a", "team-b"], "rbac": { "secretNames": ["redis"] } }),
         ],
         vec![
             json!({}),

@@ -11,7 +11,7 @@ use super::operator::{Process, get, operator};
 use super::place::{Place, config, control_plane, eventually};
 
 /// Waits until `/readyz` answers with this status, and says what it says.
-async fn readyz(address: SocketAddr, status: u16, contains: &str) -> String {
+pub(crate) async fn readyz(address: SocketAddr, status: u16, contains: &str) -> String {
     let what = format!("/readyz says {status}, {contains}");
     eventually(&what, async || {
         let page = get(address, "/readyz").await?;
@@ -108,7 +108,12 @@ pub(crate) async fn a_right_to_watch_that_is_missing_is_named_until_it_is_grante
     let address = operator.admin().await;
     let said = readyz(address, 503, "forbidden").await;
     for kind in ["pods", "deployments", "coordinatedworkloads"] {
-        readyz(address, 503, &format!("{kind} can't be listed: ")).await;
+        readyz(
+            address,
+            503,
+            &format!("{kind} in namespace readiness can't be listed: "),
+        )
+        .await;
     }
     assert!(!said.contains("is not installed"), "{said}");
     let mut again = binding;

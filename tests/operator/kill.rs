@@ -48,7 +48,7 @@ async fn controller(place: &Place, faults: &Faults) -> impl Future<Output = ()> 
         "test".into(),
         settings,
         Duty {
-            namespace: Some(place.namespace.clone()),
+            namespaces: [place.namespace.clone()].into(),
             resync: RESYNC,
             claim: lockstep::cluster::Claim::default(),
         },

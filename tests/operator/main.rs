@@ -33,6 +33,7 @@ mod loss;
 mod manifest;
 mod metrics;
 mod names;
+mod namespaces;
 mod neighbours;
 mod operator;
 mod place;
@@ -98,6 +99,7 @@ fn main() {
         metrics::prometheus_answers_every_query_of_the_dashboard_and_the_rules,
         health::it_waits_for_the_definition_says_so_and_goes_on_when_it_comes,
         health::a_right_to_watch_that_is_missing_is_named_until_it_is_granted,
+        namespaces::each_of_several_namespaces_is_worked_in_and_one_without_rights_holds_up_none,
         health::a_taken_port_ends_the_start_with_words,
         leader::two_without_an_election_come_to_the_same_and_rest,
         handover::a_rolling_update_of_workers_that_release_warns_nobody,
