@@ -11,6 +11,8 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
+# So that the operator says which build it is; without a repository, the version alone.
+demo: export LOCKSTEP_COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
 demo: tools ## Tell the first stories on a real local cluster, and leave it running
 	cargo run --quiet --release --package lockstep-demo
 

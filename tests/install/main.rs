@@ -17,6 +17,8 @@ mod place;
 #[path = "../common/worker.rs"]
 mod worker;
 
+use std::time::Duration;
+
 use place::{NAMESPACE, Place, TEAM};
 
 #[test]
@@ -72,16 +74,38 @@ fn nothing_that_happens_to_the_operator_changes_a_workload() {
     place.marker("after-a-deletion");
     place.unchanged(&before, mark);
 
-    place.say("helm upgrade, with other values");
+    place.say("helm upgrade, with other values and a second pod");
     let changed = [
         "--wait",
         "--timeout=120s",
-        "--set=resyncSeconds=300,log=debug,commonLabels.team=platform",
+        "--set=resyncSeconds=300,log=debug,commonLabels.team=platform,replicaCount=2",
     ];
     place.helm("upgrade", &changed);
     place.marker("after-an-upgrade");
     place.unchanged(&before, mark);
     assert!(place.helm("test", &["--timeout=60s"]).contains("Succeeded"));
+
+    place.say("the leader stands still for 40 s, and the other one takes over");
+    let leader = place.leader();
+    let restarts = place.restarts(&leader);
+    let standing_still = place.freeze_operator(&leader);
+    let since = place.audit_length();
+    let new = place.until("another leads", || {
+        let holder = place.leader();
+        (holder != leader && !holder.is_empty()).then_some(holder)
+    });
+    place.say("another leads");
+    place.marker("after-a-takeover");
+    standing_still.thaw_after(Duration::from_secs(40));
+    place.marker("after-a-thaw");
+    place.until(
+        "the one that stood still begins anew, as the one that stands by",
+        || (place.restarts(&leader) > restarts && place.is_ready(&leader)).then_some(()),
+    );
+    assert_eq!(place.leader(), new);
+    assert_eq!(place.writes_of(&leader, since), Vec::<String>::new());
+    assert!(!place.writes_of(&new, since).is_empty(), "pods are told apart");
+    place.unchanged(&before, mark);
 
     // Whatever it asked for so far was granted. From here on its rights may go before its pod does, which then can't
     // give the Lease back.

@@ -198,6 +198,49 @@ impl Place {
         });
     }
 
+    /// The operator's pod that holds the Lease; empty: none.
+    pub(crate) fn leader(&self) -> String {
+        let holder = "--output=jsonpath={.spec.holderIdentity}";
+        let holder = self
+            .kubectl_in(NAMESPACE, &["get", "lease", "lockstep", holder])
+            .unwrap();
+        holder.split('_').next().unwrap_or_default().to_owned()
+    }
+
+    /// How often the container of a pod of the operator was started again.
+    pub(crate) fn restarts(&self, pod: &str) -> u32 {
+        self.container(pod, "restartCount").parse().unwrap()
+    }
+
+    pub(crate) fn is_ready(&self, pod: &str) -> bool {
+        self.container(pod, "ready") == "true"
+    }
+
+    fn container(&self, pod: &str, field: &str) -> String {
+        let path = format!("--output=jsonpath={{.status.containerStatuses[0].{field}}}");
+        self.kubectl_in(NAMESPACE, &["get", "pod", pod, &path]).unwrap()
+    }
+
+    /// Lets the operator's process in a pod stand still.
+    pub(crate) fn freeze_operator(&self, pod: &str) -> Frozen {
+        let process = self.cluster.container_pid(NAMESPACE, pod, "operator").unwrap();
+        signal("-STOP", process);
+        Frozen {
+            process,
+            since: Instant::now(),
+        }
+    }
+
+    /// What a pod of the operator asked to change since the audit log was `mark` bytes long, of whatever kind but the
+    /// Lease, which it has to ask for before it knows that it lost it.
+    pub(crate) fn writes_of(&self, pod: &str, mark: usize) -> Vec<String> {
+        self.requests(mark, |request| {
+            request["user"]["extra"]["authentication.kubernetes.io/pod-name"] == json!([pod])
+                && request["objectRef"]["resource"] != "leases"
+                && is_write(request)
+        })
+    }
+
     /// Kills the operator's process as a crash would, and waits until kubelet has started another that is ready.
     pub(crate) fn kill_operator(&self) {
         let pod = self
@@ -207,8 +250,7 @@ impl Place {
             )
             .unwrap();
         let process = self.cluster.container_pid(NAMESPACE, &pod, "operator").unwrap();
-        let killed = Command::new("kill").args(["-9", &process.to_string()]).status();
-        assert!(killed.unwrap().success());
+        signal("-KILL", process);
         self.until("the operator is ready again", || {
             let status = "--output=jsonpath={.status.containerStatuses[0].restartCount} \
                           {.status.containerStatuses[0].ready}";
@@ -260,12 +302,11 @@ impl Place {
         }
         assert_eq!(now.len(), before.len(), "{:?}", now.keys());
         let writes = self.requests(mark, |request| {
-            let read = ["get", "list", "watch"].map(|verb| json!(verb));
             let about = &request["objectRef"];
             let resource = about["resource"].as_str().unwrap_or_default();
             let is_child = CHILDREN.split(',').any(|kind| kind == resource);
             let name = about["name"].as_str().unwrap_or_default();
-            is_child && !read.contains(&request["verb"]) && !name.starts_with(MARKER)
+            is_child && is_write(request) && !name.starts_with(MARKER)
         });
         assert_eq!(writes, Vec::<String>::new());
     }
@@ -301,6 +342,32 @@ impl Place {
             })
             .collect()
     }
+}
+
+/// Whether an entry of the audit log is about a request to change something.
+fn is_write(request: &Value) -> bool {
+    let verb = request["verb"].as_str().unwrap_or_default();
+    !["get", "list", "watch"].contains(&verb)
+}
+
+/// A process that stands still.
+#[must_use = "it stands still until it is thawed"]
+pub(crate) struct Frozen {
+    process: u32,
+    since: Instant,
+}
+
+impl Frozen {
+    /// Lets it go on once it has stood still for that long.
+    pub(crate) fn thaw_after(self, pause: Duration) {
+        std::thread::sleep(pause.saturating_sub(self.since.elapsed()));
+        signal("-CONT", self.process);
+    }
+}
+
+fn signal(signal: &str, process: u32) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 /// Runs a workload's pods where KWOK plays them.
