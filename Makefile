@@ -42,12 +42,14 @@ lint: tools
 	cargo clippy --workspace --all-targets -- --deny warnings
 
 .PHONY: crds
-crds: tools ## Write crds/ anew from the types
+crds: tools ## Write crds/ and docs/api.md anew from the types
 	cargo run --quiet -- crd > crds/lockstep.dev_coordinatedworkloads.yaml
+	UPDATE=1 cargo test --quiet --package lockstep --test docs api::
 
 .PHONY: manifests
-manifests: crds ## Write what is made from types and chart: crds/, manifests/install.yaml, the chart's README
-	UPDATE=1 cargo test --quiet --package lockstep --test chart derived
+manifests: crds ## Write what is made of types and chart: crds/, docs/api.md, manifests/install.yaml, the chart's README
+# One after the other: what one of them writes is rendered by the next.
+	UPDATE=1 cargo test --quiet --package lockstep --test chart derived -- --test-threads=1
 
 .PHONY: tools
 tools:

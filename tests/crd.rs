@@ -63,6 +63,10 @@ fn own_fields_are_bounded_and_described() {
         if !path.ends_with("[]") && !has("description") {
             faults.push(format!("{path}: no description"));
         }
+        let description = schema.get("description").and_then(Value::as_str);
+        if description.is_some_and(|description| description.replace("\n\n", "").contains('\n')) {
+            faults.push(format!("{path}: a line break within a paragraph"));
+        }
     });
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

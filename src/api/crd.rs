@@ -55,6 +55,13 @@ pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
 fn plain(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema.default = None;
+    if let Some(description) = &mut schema.description {
+        let paragraphs = description.split("\n\n");
+        *description = paragraphs
+            .map(|paragraph| paragraph.replace('\n', " "))
+            .collect::<Vec<_>>()
+            .join("\n\n");
+    }
     schema
         .properties
         .iter_mut()

@@ -143,9 +143,8 @@ pub type Verbatim = Map<String, Value>;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CoordinatedWorkloadSpec {
-    /// Wanted replicas while nothing autoscales. There is no default: left out, the Deployment begins with 1, and from
-    /// then on the number is not Lockstep's, as in a Deployment manifest without it. With `autoscaling` it is the count
-    /// to begin with.
+    /// Wanted replicas while nothing autoscales; with `autoscaling` the count to begin with. Default: the Deployment
+    /// begins with 1, and from then on the number is not Lockstep's, as in a Deployment manifest without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub replicas: Option<i32>,
@@ -154,52 +153,54 @@ pub struct CoordinatedWorkloadSpec {
     /// `InvalidPodTemplate`).
     #[schemars(schema_with = "schema::pod_template")]
     pub template: Verbatim,
-    /// How pods are replaced: the `DeploymentStrategy` of apps/v1.
+    /// How pods are replaced: the `DeploymentStrategy` of apps/v1. Default: that API's, a rolling update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::deployment_strategy")]
     pub strategy: Option<Verbatim>,
-    /// Seconds that a new pod must be ready before it counts as available, as in apps/v1; 0 by default.
+    /// Seconds that a new pod must be ready before it counts as available, as in apps/v1. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_ready_seconds: Option<i32>,
-    /// Seconds without progress after which a rollout counts as failed, as in apps/v1; 600 by default.
+    /// Seconds without progress after which a rollout counts as failed, as in apps/v1. Default: 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub progress_deadline_seconds: Option<i32>,
-    /// Old `ReplicaSet`s that are kept, as in apps/v1; 10 by default.
+    /// Number of old `ReplicaSet`s that are kept to go back to, as in apps/v1. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub revision_history_limit: Option<i32>,
-    /// Autoscaling of the replicas; none when left out.
+    /// Autoscaling of the replicas. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// How many pods may be evicted at a time. Left out: one (`maxUnavailable: 1`), and pods that are not healthy always
+    /// How many pods may be evicted at a time. Default: one (`maxUnavailable: 1`), and pods that are not healthy always
     /// (`unhealthyPodEvictionPolicy: AlwaysAllow`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption_budget: Option<DisruptionBudget>,
-    /// Who may talk to the pods, and to whom they may talk. Left out: everything from pods of the same namespace, the
+    /// Who may talk to the pods, and to whom they may talk. Default: every port from pods of the same namespace, the
     /// declared ports from anywhere, and no restriction on what the pods reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,
-    /// A Service for the pods; none when left out.
+    /// A Service for the pods. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// What Lockstep adds to the pods unless the template says otherwise.
+    /// What Lockstep adds to the pods unless the template says otherwise. Default: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_defaults: Option<PodDefaults>,
-    /// Where the locks are. Lockstep only reads there.
+    /// Where the locks are. Lockstep only reads there. Default: no store is watched; `locks` need one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<Redis>,
-    /// Sets of locks, by name, at most 16: an application often has a leader lock and collection locks and job locks.
+    /// Sets of locks: an application often has a leader lock and collection locks and job locks. Default: no locks are
+    /// watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub locks: Vec<LockSet>,
-    /// True: nothing is changed in the cluster, while observing and reporting go on.
+    /// True: nothing is changed in the cluster, while observing and reporting go on. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What happens when there is an object of a child's name that Lockstep did not make. `Fail` (default): it is left
-    /// alone and named in status (Stalled, `NameConflict`). `Adopt`: it is taken over, unless it has another controller.
+    /// What happens when there is an object of a child's name that Lockstep did not make. `Fail`: it is left alone and
+    /// named in status (Stalled, `NameConflict`). `Adopt`: it is taken over, unless it has another controller. Default:
+    /// `Fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict_policy: Option<ConflictPolicy>,
 }
@@ -237,29 +238,31 @@ pub enum AutoscalingMode {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Autoscaling {
-    /// `Managed` (default): Lockstep makes a HorizontalPodAutoscaler. `External`: something else owns the Deployment's
-    /// replicas (a HorizontalPodAutoscaler of your own, KEDA); all other fields are left out then.
+    /// `Managed`: Lockstep makes a HorizontalPodAutoscaler. `External`: something else owns the Deployment's replicas (a
+    /// HorizontalPodAutoscaler of your own, KEDA); all other fields are left out then. Default: `Managed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<AutoscalingMode>,
-    /// Fewest replicas, as in autoscaling/v2; 1 by default. Equal to `maxReplicas`: no autoscaler is made and the
-    /// replicas are fixed.
+    /// Fewest replicas, as in autoscaling/v2. Equal to `maxReplicas`: no autoscaler is made and the replicas are fixed.
+    /// Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_replicas: Option<i32>,
-    /// Most replicas, as in autoscaling/v2. Replicas beyond the Continuous locks only stand by.
+    /// Most replicas, as in autoscaling/v2. Replicas beyond the Continuous locks only stand by. Default: none, since
+    /// `mode: Managed` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_replicas: Option<i32>,
-    /// What is scaled on: `MetricSpec`s of autoscaling/v2. Left out together with the shorthands: that API's default.
+    /// What is scaled on: `MetricSpec`s of autoscaling/v2. Default: the shorthands below, else that API's: 80 % of the
+    /// requested CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::metrics")]
     pub metrics: Option<Vec<Verbatim>>,
-    /// How fast it scales: the `HorizontalPodAutoscalerBehavior` of autoscaling/v2.
+    /// How fast it scales: the `HorizontalPodAutoscalerBehavior` of autoscaling/v2. Default: that API's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::behavior")]
     pub behavior: Option<Verbatim>,
     /// Shorthand for a metric: average CPU use of the pods, in percent of what their containers request. Only without
-    /// `metrics`.
+    /// `metrics`. Default: no such metric.
     #[serde(
         default,
         rename = "targetCPUUtilizationPercentage",
@@ -268,7 +271,7 @@ pub struct Autoscaling {
     #[schemars(range(min = 1))]
     pub target_cpu_utilization_percentage: Option<i32>,
     /// Shorthand for a metric: average memory use of the pods, in percent of what their containers request. Only without
-    /// `metrics`.
+    /// `metrics`. Default: no such metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub target_memory_utilization_percentage: Option<i32>,
@@ -292,23 +295,25 @@ pub struct Autoscaling {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DisruptionBudget {
-    /// Whether there is a budget; true by default.
+    /// Whether there is a budget. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Pods that must stay available in an eviction, as in policy/v1: a number or a percentage (rounded up). Refused
-    /// when it leaves no eviction at the wanted minimum of pods, unless `allowBlocking` is true.
+    /// when it leaves no eviction at the wanted minimum of pods, unless `allowBlocking` is true. Default: not given;
+    /// `maxUnavailable` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_available: Option<IntOrString>,
-    /// Pods that may be unavailable after an eviction, as in policy/v1: a number or a percentage (rounded up). 1 when
-    /// neither is given.
+    /// Pods that may be unavailable after an eviction, as in policy/v1: a number or a percentage (rounded up). Default: 1,
+    /// unless `minAvailable` is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<IntOrString>,
-    /// When pods that are not healthy may be evicted, as in policy/v1: `AlwaysAllow` (default here, so that a broken
-    /// workload never blocks a drain) or `IfHealthyBudget`.
+    /// When pods that are not healthy may be evicted, as in policy/v1: always, so that a broken workload never blocks a
+    /// drain, or only while enough others are healthy. Default: `AlwaysAllow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["AlwaysAllow", "IfHealthyBudget"]))]
     pub unhealthy_pod_eviction_policy: Option<String>,
-    /// True: accept a `minAvailable` that leaves no eviction, and with it that draining a node waits for people.
+    /// True: accept a `minAvailable` that leaves no eviction, and with it that draining a node waits for people. Default:
+    /// false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_blocking: Option<bool>,
 }
@@ -317,16 +322,17 @@ pub struct DisruptionBudget {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPolicy {
-    /// Whether there is a policy; true by default.
+    /// Whether there is a policy. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Who may reach the pods: `NetworkPolicyIngressRule`s of networking/v1. They replace the default, which is every port
-    /// from pods of the same namespace and the declared ports from anywhere; an empty list lets nobody in.
+    /// Who may reach the pods: `NetworkPolicyIngressRule`s of networking/v1. They replace the default; an empty list lets
+    /// nobody in. Default: every port from pods of the same namespace, and the declared ports from anywhere; without
+    /// declared ports, no rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::ingress_rules")]
     pub ingress: Option<Vec<Verbatim>>,
     /// What the pods may reach: `NetworkPolicyEgressRule`s of networking/v1. DNS and the ports of Redis in this spec are
-    /// added. Left out: not restricted.
+    /// added. Default: not restricted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::egress_rules")]
     pub egress: Option<Vec<Verbatim>>,
@@ -346,27 +352,27 @@ pub struct NetworkPolicy {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
-    /// Kind of Service, as in core/v1; `ClusterIP` by default.
+    /// Kind of Service, as in core/v1. Default: `ClusterIP`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["ClusterIP", "NodePort", "LoadBalancer"]))]
     pub type_: Option<String>,
-    /// `ServicePort`s of core/v1.
+    /// The ports: `ServicePort`s of core/v1. Default: none, but at least one is needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::service_ports")]
     pub ports: Vec<Verbatim>,
-    /// Whether a client stays with a pod, as in core/v1; `None` by default.
+    /// Whether a client stays with a pod, as in core/v1. Default: `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["None", "ClientIP"]))]
     pub session_affinity: Option<String>,
-    /// For how long: the `SessionAffinityConfig` of core/v1.
+    /// For how long a client stays with a pod: the `SessionAffinityConfig` of core/v1. Default: that API's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::session_affinity_config")]
     pub session_affinity_config: Option<Verbatim>,
-    /// How traffic from outside reaches the pods, as in core/v1; `Cluster` by default.
+    /// How traffic from outside reaches the pods, as in core/v1. Default: `Cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["Cluster", "Local"]))]
     pub external_traffic_policy: Option<String>,
-    /// Annotations of the Service.
+    /// Annotations of the Service, such as those that a cloud's load balancer reads. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
 }
@@ -376,11 +382,11 @@ pub struct Service {
 #[serde(rename_all = "camelCase")]
 pub struct PodDefaults {
     /// Whether `POD_NAME`, `POD_NAMESPACE` and `POD_UID` are put first into the environment of every container that doesn't
-    /// set them itself, so that other variables can refer to them; true by default.
+    /// set them itself, so that other variables can refer to them. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<bool>,
     /// Whether the pods are spread over the nodes (by hostname, `ScheduleAnyway`) if the template has no
-    /// topologySpreadConstraints of its own; true by default.
+    /// topologySpreadConstraints of its own. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology_spread: Option<bool>,
 }

@@ -14,9 +14,9 @@ use super::{conditions::EventReason, schema};
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoordinatedWorkloadStatus {
-    /// Conditions, by type. Ready: this spec runs. Reconciling and Stalled: why it doesn't yet, or won't. Suspended.
-    /// Available: the Deployment's own verdict. `StoreReachable` and `StoreSafe`: Redis. `LocksHeld` and
-    /// `LocksBalanced`: the locks.
+    /// Conditions, by type. `Ready`: this spec runs. `Reconciling` and `Stalled`: why it doesn't yet, or won't.
+    /// `Suspended`: nothing is changed. `Available`, `ScalingActive`, `DisruptionsAllowed`: what the Deployment, the
+    /// autoscaler and the budget say. `StoreReachable` and `StoreSafe`: Redis. `LocksHeld` and `LocksBalanced`: the locks.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -33,7 +33,7 @@ pub struct CoordinatedWorkloadStatus {
     /// Ready replicas of the Deployment.
     #[serde(default)]
     pub ready_replicas: i32,
-    /// Replicas of the current template.
+    /// Replicas of the Deployment that run the current template.
     #[serde(default)]
     pub updated_replicas: i32,
     /// Available replicas of the Deployment.
@@ -42,21 +42,21 @@ pub struct CoordinatedWorkloadStatus {
     /// The columns of `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// The objects made for this resource.
+    /// The objects that were made for this resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub children: Vec<Child>,
-    /// Advice that never rejects, at most 20.
+    /// Advice, worst first. It refuses nothing and makes no condition False.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub advisories: Vec<Advisory>,
-    /// How the store is observed.
+    /// How Redis is observed. Absent until it answered once, and without `spec.redis`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
-    /// The locks.
+    /// The locks. Absent without `spec.locks`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locks: Option<Locks>,
-    /// The last 10 losses, failovers and outages, newest first.
+    /// The last losses, failovers and outages, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub recent: Vec<Incident>,
@@ -102,13 +102,14 @@ impl CoordinatedWorkloadStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Ready and wanted pods, `3/3`.
+    /// Ready and wanted pods, such as `3/3`.
     #[schemars(length(max = 128))]
     pub pods: String,
-    /// Continuous locks in good hands and declared, `4/4`; `-` without any.
+    /// Continuous locks in good hands and declared, such as `4/4`; `?/4` while Redis can't be read, `-` without any.
     #[schemars(length(max = 128))]
     pub locks: String,
-    /// Locks held per live pod, largest first, `2-1-1`.
+    /// Continuous locks held by each live pod, largest first, such as `2-1-1`; five at most, then `+n`. `?` while Redis
+    /// can't be read.
     #[schemars(length(max = 128))]
     pub spread: String,
     /// The reason that needs attention first, or `Reconciled`.
@@ -120,13 +121,13 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Child {
-    /// Kind.
+    /// Kind, such as `Deployment`.
     #[schemars(length(max = 256))]
     pub kind: String,
-    /// Name.
+    /// Name, which is that of the resource.
     #[schemars(length(max = 1024))]
     pub name: String,
-    /// UID.
+    /// UID, which tells it from another object of that name.
     #[schemars(length(max = 256))]
     pub uid: String,
 }
@@ -135,7 +136,7 @@ pub struct Child {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Advisory {
-    /// Closed vocabulary.
+    /// What it is about, of a closed vocabulary, such as `TtlDiffers`.
     #[schemars(length(max = 256))]
     pub code: String,
     /// What, why, and what to do.
@@ -147,10 +148,10 @@ pub struct Advisory {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
-    /// `Tracking` or `Polling`.
+    /// How changes are learned: `Tracking` (the server sends them) or `Polling` (it is asked every 2 s).
     #[schemars(length(max = 256))]
     pub mode: String,
-    /// The server's version.
+    /// The server's version, as it says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub version: Option<String>,
@@ -160,27 +161,27 @@ pub struct Store {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Locks {
-    /// Declared Continuous locks.
+    /// Continuous locks that are declared.
     pub expected: i32,
-    /// Held by a live pod of this workload.
+    /// Locks that a live pod of this workload holds.
     pub held: i32,
-    /// Held by nobody.
+    /// Locks that nobody holds.
     pub unheld: i32,
-    /// Held by a pod that is gone.
+    /// Locks whose owner was a pod of this workload and is gone.
     pub orphaned: i32,
-    /// Held by somebody else.
+    /// Locks that somebody else holds.
     pub foreign: i32,
-    /// Held by an owner that can't be told.
+    /// Locks that are held by somebody who can't be told.
     pub unattributed: i32,
-    /// Not observed.
+    /// Locks of which nothing certain is known now.
     pub unknown: i32,
-    /// Without an expiry.
+    /// Locks that never expire by themselves.
     pub without_expiry: i32,
-    /// Every Continuous lock and every finding, worst first, at most 100.
+    /// Every Continuous lock, and of other sets the locks with which something is wrong, worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub rows: Vec<Row>,
-    /// Rows that did not fit.
+    /// Number of rows that did not fit.
     #[serde(default)]
     pub rows_omitted: i32,
     /// One entry per lock set.
@@ -199,20 +200,22 @@ pub struct Row {
     /// Name of the lock.
     #[schemars(length(max = 1024))]
     pub name: String,
-    /// State of the lock.
+    /// Who holds it: `Unknown`, nothing certain is known; `Unheld`, nobody; `Unattributed`, somebody who can't be told;
+    /// `Orphaned`, a pod of this workload that is gone; `Held`, a live pod of this workload; `Foreign`, somebody else.
     pub state: LockState,
-    /// Flags.
+    /// What else is wrong. `Lost`: a loss that nobody made good yet. `Malformed`: the wrong type, or a value that doesn't
+    /// fit. `NoExpiry`: it never expires. `Overheld`: held longer than `maxHold`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub flags: Vec<Flag>,
-    /// The pod that holds or held it.
+    /// The pod that holds it or held it; absent if none can be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub pod: Option<String>,
     /// Since when it is in this state, as far as was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// When the lock becomes free by itself (Orphaned).
+    /// When the lock becomes free by itself, if its owner is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frees_at: Option<Time>,
 }
@@ -254,13 +257,13 @@ pub struct SetStatus {
     /// Name of the set.
     #[schemars(length(max = 1024))]
     pub name: String,
-    /// What was assumed where the spec is silent.
+    /// Timings that were assumed where the spec is silent. Absent if it says all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assumed: Option<Assumed>,
-    /// How evenly the pods hold the locks.
+    /// How evenly the pods hold the locks. Absent if that is not judged; of an Intermittent set only while it is concentrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<BalanceStatus>,
-    /// The last loss.
+    /// The last loss. Absent if none was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_loss: Option<LastLoss>,
 }
@@ -269,15 +272,15 @@ pub struct SetStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Assumed {
-    /// Lifetime of a lock.
+    /// Lifetime of a lock without renewal, a duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub ttl: Option<String>,
-    /// How often it is renewed.
+    /// How often a lock is renewed, a duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub renew_interval: Option<String>,
-    /// How often a lock is tried.
+    /// How often a pod without the lock tries to take it, a duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub retry_interval: Option<String>,
@@ -287,23 +290,23 @@ pub struct Assumed {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BalanceStatus {
-    /// Locks held by eligible pods.
+    /// Locks that are held by the pods that count.
     pub locks: i32,
-    /// Eligible pods.
+    /// Pods that count: Ready for `warmUp`, and not terminating.
     pub pods: i32,
-    /// Locks of the pod with the most.
+    /// Number of locks of the pod with the most.
     pub max: i32,
-    /// ⌈locks / pods⌉.
+    /// Number of locks that each pod would hold at most if they were spread evenly: `locks` / `pods`, rounded up.
     pub ideal: i32,
-    /// Above this a pod holds more than its share.
+    /// Number of locks above which a pod holds more than its share.
     pub limit: i32,
-    /// max − ideal.
+    /// `max` − `ideal`.
     pub excess: i32,
-    /// Locks that would have to move.
+    /// Number of locks that would have to move to spread them evenly.
     pub moves: i32,
-    /// Pods without a lock while there are enough locks.
+    /// Pods without a lock while there are enough locks for all pods.
     pub idle: i32,
-    /// The pods with the most locks, at most 10.
+    /// The pods with the most locks, the most first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub top: Vec<PodLocks>,
@@ -316,7 +319,7 @@ pub struct PodLocks {
     /// Name of the pod.
     #[schemars(length(max = 256))]
     pub pod: String,
-    /// Locks that it holds.
+    /// Number of locks that it holds.
     pub locks: i32,
 }
 
@@ -327,14 +330,14 @@ pub struct LastLoss {
     /// Name of the lock.
     #[schemars(length(max = 1024))]
     pub lock: String,
-    /// Why.
+    /// How the hold ended, such as `Expired`, `HolderGone`, `StoreFailover`; in `recent` also what kept Redis away.
     #[schemars(length(max = 256))]
     pub cause: String,
-    /// Pod that lost it.
+    /// The pod that lost it; absent if none can be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub from: Option<String>,
-    /// When.
+    /// When it was lost.
     pub when: Time,
 }
 
@@ -342,28 +345,28 @@ pub struct LastLoss {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Incident {
-    /// Name of the set; empty for an outage of the store.
+    /// Name of the set; absent for an outage of Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub set: Option<String>,
-    /// Name of the lock.
+    /// Name of the lock; absent for an outage of Redis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub lock: Option<String>,
-    /// Why.
+    /// How the hold ended, such as `Expired`, `HolderGone`, `StoreFailover`; in `recent` also what kept Redis away.
     #[schemars(length(max = 256))]
     pub cause: String,
-    /// Pod that lost it.
+    /// The pod that lost it; absent if none can be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub from: Option<String>,
-    /// Pod that took it next.
+    /// The pod that took it next; absent if none can be named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub to: Option<String>,
     /// When it was lost, or the outage began.
     pub when: Time,
-    /// How long nobody held it, or the outage lasted; a GEP-2257 duration.
+    /// How long nobody held the lock, or Redis was away, a duration; absent while that lasts, and where it wasn't measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub gap: Option<String>,

@@ -69,60 +69,62 @@ pub struct LockSet {
     /// lock is taken while there is work (cron, jobs); needs `names` or `discover`.
     pub hold: Hold,
     /// The declared locks, as the application names them, without `keyPrefix` and `keySuffix`. With Bull and BullMQ a name
-    /// is a queue, whose job locks are found through the queue's own index.
+    /// is a queue, whose job locks are found through the queue's own index. Default: none, which only `Intermittent` sets
+    /// with `discover` may have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub names: Vec<String>,
-    /// What stands before a name in Redis, such as `rigatoni:lock:`. Left out: what the library puts there, with Custom
+    /// What stands before a name in Redis, such as `rigatoni:lock:`. Default: what the library puts there; with `Custom`
     /// nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub key_prefix: Option<String>,
-    /// What stands behind a name in Redis. Left out: what the library puts there, mostly nothing.
+    /// What stands behind a name in Redis. Default: what the library puts there, mostly nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub key_suffix: Option<String>,
     /// Also watch locks under the prefix that are not declared; they count as Intermittent. Needs a prefix of at least 4
-    /// characters with a separator in it. False by default.
+    /// characters with a separator in it. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discover: Option<bool>,
     /// The lock library: how a key, a value and its expiry in Redis are to be read. `Custom`: as `holder` says.
     pub dialect: Dialect,
     /// Where the holder of a lock is written and which pod it names (`Custom` only), and which container holds the locks.
+    /// Default: as the dialect says, and the first container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<HolderRule>,
-    /// How long a lock lives without renewal, as the library is set. Left out: the library's default; else the longest
-    /// expiry that is seen. What was assumed is said in status.
+    /// How long a lock lives without renewal, as the library is set. What was assumed is said in status. Default: the
+    /// library's own; else the longest expiry that is seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
-    /// How often the holder renews a lock, as the library is set; shorter than `ttl`. Left out: the library's default;
-    /// else the locks are taken as not renewed.
+    /// How often the holder renews a lock, as the library is set; shorter than `ttl`. Default: the library's own; else the
+    /// locks are taken as not renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_interval: Option<Duration>,
-    /// How often the others try to take a lock, as the library is set. Left out: the library's default, else `5s`.
+    /// How often the others try to take a lock, as the library is set. Default: the library's own, else `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_interval: Option<Duration>,
-    /// How long a Continuous lock may be unheld before that is said; by default three times `retryInterval`, at least
-    /// `30s`. That a lock was lost is said at once.
+    /// How long a Continuous lock may be unheld before that is said. That a lock was lost is said at once. Default: three
+    /// times `retryInterval`, at least `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unheld_grace: Option<Duration>,
-    /// Longest acceptable hold. Left out: any.
+    /// Longest acceptable hold of one lock by one holder; what lasts longer is a finding (`Overheld`). Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_hold: Option<Duration>,
     /// Intermittent: each lock is taken once in this time (an hourly job: `1h`). Not taken for `every` + `ttl` it is
-    /// overdue; taken twice within half of it, the work was done twice. Left out: not checked.
+    /// overdue; taken twice within half of it, the work was done twice. Default: not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
-    /// How evenly the pods should hold the locks.
+    /// How evenly the pods should hold the locks. Default: judged in Continuous sets, by the defaults of its fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
-    /// `Report` (default): a holder that is no pod of this workload is a finding. `Expected`: others share these locks
-    /// (the other half of a blue/green pair, processes outside the cluster).
+    /// `Report`: a holder that is no pod of this workload is a finding. `Expected`: others share these locks (the other
+    /// half of a blue/green pair, processes outside the cluster). Default: `Report`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_holders: Option<ForeignHolders>,
-    /// `Advisory` (default): the locks have their own conditions. `Required`: while a lock of this set is unheld or
-    /// unobserved, Ready is False too.
+    /// `Advisory`: the locks have their own conditions. `Required`: while a Continuous lock of this set is unheld or
+    /// unobserved, Ready is False too. Default: `Advisory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
 }
@@ -164,24 +166,25 @@ pub enum Dialect {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct HolderRule {
-    /// Custom: where in Redis the holder is written; by default the lock's own string value.
+    /// Custom: where in Redis the holder is written. Default: the lock's own string value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<HolderSource>,
     /// Custom: a regular expression (syntax of Rust's regex crate, so linear in time) that fits the whole of what is
     /// written there, with named groups: `owner` names the pod, `holder` tells processes apart, `since` is when the lock
-    /// was taken; a holder that writes another time there is still the same. For example `(?<owner>.+):[0-9a-f]+`. It works on bytes: `.` is any byte, classes such as `\d` are
-    /// ASCII. A value that doesn't fit is reported as Malformed. A host name counts up to its first dot, and case doesn't
-    /// matter.
+    /// was taken; a holder that writes another time there is still the same. For example `(?<owner>.+):[0-9a-f]+`. It
+    /// works on bytes: `.` is any byte, classes such as `\d` are ASCII. A value that doesn't fit is reported as Malformed.
+    /// A host name counts up to its first dot, and case doesn't matter. Default: none; without it `registry` is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub pattern: Option<String>,
-    /// Custom: what of a pod `owner` is; by default its name.
+    /// Custom: what of a pod `owner` is. Default: its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matches: Option<OwnerMatch>,
-    /// Custom: a key, written by the application, that says which pod a holder is.
+    /// Custom: a key, written by the application, that says which pod a holder is. Default: none; `owner` of `pattern` says
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Registry>,
-    /// Name of the container that holds the locks: its restarts orphan them. By default the first.
+    /// Name of the container that holds the locks: its restarts orphan them. Default: the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub container: Option<String>,
@@ -222,25 +225,25 @@ pub struct HolderSource {
     /// `SiblingKey`: the value of another key. `SiblingField`: the value of a field of another key's hash.
     #[serde(rename = "type")]
     pub type_: HolderSourceType,
-    /// Fields or members that are no holders (`HashField`, `SortedSetMember`, `SetMember`).
+    /// Fields or members that are no holders (`HashField`, `SortedSetMember`, `SetMember`). Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub ignore: Vec<String>,
-    /// JSON pointer, such as `/owner` (`JsonPointer`).
+    /// JSON pointer, such as `/owner`. Default: none; `type: JsonPointer` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub pointer: Option<String>,
     /// The other key, whole: neither `keyPrefix` nor `keySuffix` is put around it. `{name}` in it stands for the lock's
-    /// name (`SiblingKey`, `SiblingField`).
+    /// name. Default: none; `type: SiblingKey` and `SiblingField` need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub key: Option<String>,
-    /// Field of the other key (`SiblingField`).
+    /// Field of the other key. Default: none; `type: SiblingField` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field: Option<String>,
-    /// Unit of the scores, which are times since 1970 (`SortedSetMember`). Left out: `Seconds`.
+    /// Unit of the scores, which are times since 1970 (`SortedSetMember`). Default: `Seconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_unit: Option<ScoreUnit>,
 }
@@ -280,7 +283,7 @@ pub struct OwnerMatch {
     /// `PodName`, `PodUID`, `PodIP`, or the value of a `Label` or an `Annotation`.
     #[serde(rename = "type")]
     pub type_: OwnerMatchType,
-    /// Key of the label or annotation.
+    /// Key of the label or annotation. Default: none; `type: Label` and `Annotation` need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 317))]
     pub key: Option<String>,
@@ -311,7 +314,7 @@ pub struct Registry {
     /// without that group or a pattern all that the lock says of its holder.
     #[schemars(length(min = 1, max = 512))]
     pub key: String,
-    /// Field of a hash; `{holder}` stands for the same. Left out: the key is a string.
+    /// Field of a hash; `{holder}` stands for the same. Default: the key is a string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub field: Option<String>,
@@ -326,26 +329,26 @@ pub struct Registry {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Balance {
-    /// Whether balance is judged; true by default for Continuous sets, false for others.
+    /// Whether balance is judged. Default: true in Continuous sets, false in others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Locks above the ideal that are still fine; 1 by default.
+    /// Locks above the ideal that are still fine. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub slack: Option<i32>,
-    /// Multiple of the mean that is still fine; 2 by default.
+    /// Multiple of the mean that is still fine. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub ratio: Option<f64>,
-    /// Most locks that one pod may hold; replaces `slack` and `ratio`.
+    /// Most locks that one pod may hold; replaces `slack` and `ratio`. Default: what these say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_per_instance: Option<i32>,
-    /// How long it must last before it is said, and before it is taken back; by default twice `ttl`, at least `2m`, at most
-    /// `10m`.
+    /// How long a concentration must last before it is said, and be over before that is taken back. Default: twice `ttl`, at
+    /// least `2m`, at most `10m`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub for_: Option<Duration>,
-    /// How long a pod must be Ready before it counts; `60s` by default.
+    /// How long a pod must be Ready before it counts. Default: `60s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Duration>,
 }

@@ -37,10 +37,10 @@ pub struct SecretSource {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct CaSource {
-    /// The Secret, of the namespace of this resource, and the key in it.
+    /// The Secret, of the namespace of this resource, and the key in it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeySelector>,
-    /// The `ConfigMap`, of the namespace of this resource, and the key in it.
+    /// The `ConfigMap`, of the namespace of this resource, and the key in it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeySelector>,
 }
@@ -65,7 +65,8 @@ pub struct CaSource {
 #[serde(rename_all = "camelCase")]
 pub struct Redis {
     /// One server: `redis://HOST:PORT`, or `rediss://HOST:PORT` for TLS; port 6379 when left out. Without user,
-    /// password, path and query: credentials come from Secrets, the number of the database stands in `database`.
+    /// password, path and query: credentials come from Secrets, the number of the database stands in `database`. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     #[x_kube(
@@ -87,33 +88,34 @@ pub struct Redis {
         )
     )]
     pub url: Option<String>,
-    /// The URL of one server from a Secret; user and password may stand in it.
+    /// The URL of one server from a Secret; user and password may stand in it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_from: Option<SecretSource>,
-    /// A master that Sentinels watch.
+    /// A master that Sentinels watch. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<Sentinel>,
-    /// A Redis Cluster.
+    /// A Redis Cluster. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Endpoints>,
     /// Independent servers of which a majority holds each lock (Redlock): 3, 5, 7 or 9. For Redlock on a single server,
-    /// give its `url`.
+    /// give its `url`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = (
         "self.endpoints.size() in [3, 5, 7, 9]",
         "quorum needs 3, 5, 7 or 9 endpoints: a majority of an even number tolerates no more failures than one server less; for a single server give its url"
     ))]
     pub quorum: Option<Endpoints>,
-    /// ACL user, from a Secret; left out: the default user.
+    /// ACL user, from a Secret. Default: the server's default user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username_from: Option<SecretSource>,
-    /// Password, from a Secret.
+    /// Password, from a Secret. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_from: Option<SecretSource>,
-    /// TLS settings. Being there turns TLS on where there is no URL that says it; with `redis://` it is refused.
+    /// TLS settings. Being there turns TLS on where there is no URL that says it; with `redis://` it is refused. Default: no
+    /// TLS, unless the URL says `rediss://`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Number of the logical database; 0 by default.
+    /// Number of the logical database. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub database: Option<i32>,
@@ -134,13 +136,13 @@ pub struct Sentinel {
         "each endpoint must be HOST:PORT with a port from 1 to 65535; an IPv6 address stands in brackets"
     ))]
     pub endpoints: Vec<String>,
-    /// ACL user of the Sentinels themselves, from a Secret.
+    /// ACL user of the Sentinels themselves, from a Secret. Default: their default user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username_from: Option<SecretSource>,
-    /// Password of the Sentinels themselves, from a Secret.
+    /// Password of the Sentinels themselves, from a Secret. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_from: Option<SecretSource>,
-    /// TLS towards the Sentinels; being there turns it on.
+    /// TLS towards the Sentinels; being there turns it on. Default: no TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -163,14 +165,15 @@ pub struct Endpoints {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Certificate authorities that are trusted, PEM; left out: those of the operator's system.
+    /// Certificate authorities that are trusted, PEM. Default: those of the operator's system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_from: Option<CaSource>,
-    /// Name of a Secret of type kubernetes.io/tls with the certificate that the server asks of its clients.
+    /// Name of a Secret of type kubernetes.io/tls, in the namespace of this resource, with the certificate that the server
+    /// asks of its clients. Default: none is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub client_certificate_secret_name: Option<String>,
-    /// Name that the server's certificate must carry; left out: the host that is connected to.
+    /// Name that the server's certificate must carry. Default: the host that is connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
