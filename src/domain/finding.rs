@@ -293,8 +293,8 @@ impl Finding {
                 "Next: compare dialect, holder pattern and key prefix with what the application writes."
             }
             Problem::NoExpiry { orphaned: true, .. } => {
-                "Next: make sure that the former holder's process does not run any more, delete the key by hand \
-                 (redis-cli DEL), and make the application set a TTL."
+                "Next: make sure that the former holder's process does not run any more, delete the key \
+                 (kubectl lockstep why NAME prints the command), and make the application set a TTL."
             }
             Problem::NoExpiry { .. } => {
                 "Next: make the application set a TTL; a holder that dies now blocks the others for ever."

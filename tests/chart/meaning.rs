@@ -66,6 +66,31 @@ fn rights_are_the_same_in_the_cluster_and_in_namespaces_and_nowhere_else() {
 }
 
 #[test]
+fn runbooks_are_where_the_values_say() {
+    let alerts = |values: &Value| {
+        let objects = rendered(values);
+        let groups = only(&objects, "PrometheusRule")["spec"]["groups"].clone();
+        let groups = groups.as_array().unwrap().clone().into_iter();
+        let rules = groups.flat_map(|group| group["rules"].as_array().unwrap().clone());
+        rules.filter(|rule| rule["alert"].is_string()).collect::<Vec<_>>()
+    };
+    for (values, base) in [
+        (json!({ "enabled": true }), "https://lockstep.dev/docs/runbooks"),
+        (
+            json!({ "enabled": true, "runbookUrl": "https://wiki.example.com/lockstep/" }),
+            "https://wiki.example.com/lockstep",
+        ),
+    ] {
+        let alerts = alerts(&json!({ "prometheusRule": values }));
+        assert!(alerts.len() > 10);
+        for alert in alerts {
+            let page = format!("{base}/{}.md", alert["alert"].as_str().unwrap());
+            assert_eq!(alert["annotations"]["runbook_url"], page.as_str());
+        }
+    }
+}
+
+#[test]
 fn secrets_are_read_one_by_one() {
     for names in [json!([]), json!(["redis"])] {
         let objects = rendered(&json!({ "rbac": { "secretNames": names } }));
