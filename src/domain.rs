@@ -9,6 +9,7 @@
 pub mod advisory;
 pub mod assessment;
 pub mod balance;
+pub mod category;
 pub mod children;
 pub mod drift;
 pub mod finding;

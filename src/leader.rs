@@ -125,7 +125,7 @@ async fn take_part(lease: &LeaseObject, settings: &Settings, standing: &watch::S
                 tracing::warn!(
                     lease = settings.name,
                     namespace = settings.namespace,
-                    category = error.category(),
+                    category = error.category().as_str(),
                     error = words,
                     "the lease can't be read or written, and is tried again; needed are the verbs get, create and update \
                      on leases of coordination.k8s.io in this namespace"

@@ -108,7 +108,7 @@ pub enum Error {
 impl Error {
     /// Closed vocabulary for metrics and logs.
     #[must_use]
-    pub fn category(&self) -> &'static str {
+    pub fn category(&self) -> domain::category::Category {
         match self {
             Self::Event(error) | Self::Status(error) => error.category(),
         }
@@ -206,7 +206,7 @@ pub async fn reconcile(resource: Arc<CoordinatedWorkload>, context: Arc<Context>
 /// What to do after a pass that failed: its own backoff decides.
 pub fn error_policy(resource: &CoordinatedWorkload, error: &Error, context: &Context) -> Action {
     let key = key_of(resource);
-    tracing::warn!(%key, category = error.category(), error = %chain(error), "the pass will be repeated");
+    tracing::warn!(%key, category = error.category().as_str(), error = %chain(error), "the pass will be repeated");
     let now = clock::mono();
     let until = context
         .entry(&key)
@@ -367,23 +367,20 @@ impl Pass<'_> {
             locks: workload.probes().cloned().collect(),
             places: workload.places().cloned().collect(),
         };
-        let (cluster, namespace) = (&self.context.cluster, &self.key.namespace);
+        let reader = credentials::Reader {
+            cluster: &self.context.cluster,
+            namespace: &self.key.namespace,
+            telemetry: &self.context.telemetry,
+        };
         let credentials = &mut self.entry.credentials;
         let observers = &self.context.observers;
         let seen = async {
-            let targets = credentials
-                .targets(cluster, namespace, store, clock::mono())
-                .await?;
+            let targets = credentials.targets(reader, store, clock::mono()).await?;
             let seen = observers.observe(&self.key, targets.clone(), interest.clone());
-            if !credentials
-                .renew(cluster, namespace, &seen, clock::mono())
-                .await?
-            {
+            if !credentials.renew(reader, &seen, clock::mono()).await? {
                 return Ok((targets, seen));
             }
-            let targets = credentials
-                .targets(cluster, namespace, store, clock::mono())
-                .await?;
+            let targets = credentials.targets(reader, store, clock::mono()).await?;
             let seen = observers.observe(&self.key, targets.clone(), interest);
             Ok((targets, seen))
         };
@@ -515,7 +512,7 @@ impl Pass<'_> {
             tracing::warn!(
                 key = %self.key,
                 child = failure.child.kind(),
-                category = failure.kind.category(),
+                category = failure.kind.category().as_str(),
                 message = failure.message,
                 "a child could not be written"
             );

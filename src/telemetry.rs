@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     api::{CoordinatedWorkloadStatus, conditions::EventReason},
+    domain::category::Category,
     mutex::lock,
     observer::{StoreFigures, WorkloadKey},
 };
@@ -149,12 +150,9 @@ impl Telemetry {
         }
     }
 
-    /// A child could not be written.
-    pub fn failed(&self, category: &'static str) {
-        self.operator
-            .errors
-            .get_or_create(&[("category", category)])
-            .inc();
+    /// A child could not be written, or what `spec.redis` names could not be read.
+    pub fn failed(&self, category: Category) {
+        self.operator.failed(category);
     }
 
     /// An event was posted.

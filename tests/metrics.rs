@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lockstep::telemetry::Telemetry;
+use lockstep::{domain::category::Category, telemetry::Telemetry};
 use lockstep_cluster::Prometheus;
 use regex::Regex;
 use serde_json::Value;
@@ -131,6 +131,20 @@ fn rules_and_dashboard_are_about_metrics_that_there_are() {
     assert!(unseen.is_empty(), "{unseen:?}");
 }
 
+/// So that the first failure is an increase.
+#[test]
+fn every_failure_is_counted_from_zero() {
+    let text = Telemetry::default().metrics().unwrap();
+    let prefix = "lockstep_reconcile_errors_total{category=";
+    let counted: BTreeSet<_> = text.lines().filter(|line| line.starts_with(prefix)).collect();
+    let expected: BTreeSet<_> = Category::ALL
+        .iter()
+        .map(|category| format!("{prefix}\"{}\"}} 0", category.as_str()))
+        .collect();
+    assert_eq!(counted, expected.iter().map(String::as_str).collect());
+    assert!(counted.len() >= 20, "{counted:?}");
+}
+
 #[test]
 fn every_panel_has_its_own_place_and_number() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
@@ -241,6 +255,7 @@ fn a_rule_made_wrong_fails_its_tests() {
         ("sum(lockstep_leader) == 0", "min(lockstep_leader) == 0"),
         (">= 6", ">= 2"),
         (") > 300", ") > 30000"),
+        ("category!~\"secret_.*\"", "category!=\"\""),
     ] {
         assert!(rules.contains(from), "{from}");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rules");

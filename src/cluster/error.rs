@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use crate::domain::children::{ChildKind, Failure, FailureKind, Override, RetryCause};
+use crate::domain::{
+    category::Category,
+    children::{ChildKind, Failure, FailureKind, Override, RetryCause},
+};
 
 /// Longest message that is passed on, in bytes: several findings share a status of 32 KiB.
 const MESSAGE_LIMIT: usize = 1024;
@@ -50,15 +53,15 @@ impl From<kube::core::request::Error> for Error {
 impl Error {
     /// Closed vocabulary for metrics and logs.
     #[must_use]
-    pub fn category(&self) -> &'static str {
+    pub fn category(&self) -> Category {
         match self {
             Self::Timeout(_) => RetryCause::Timeout.category(),
-            Self::NotLeading => "not_leading",
-            Self::Refused(_) if self.is_not_found() => "not_found",
+            Self::NotLeading => Category::NotLeading,
+            Self::Refused(_) if self.is_not_found() => Category::NotFound,
             Self::Refused(status) => refusal(status, ChildKind::NetworkPolicy).category(),
             Self::Unreachable(_) => RetryCause::Unreachable.category(),
             Self::Decode(_) => RetryCause::ServerError.category(),
-            Self::Build(_) => "invalid_request",
+            Self::Build(_) => Category::InvalidRequest,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::error::Error;
 use super::rest::decode;
 use super::{Cluster, TIME_LIMIT};
+use crate::domain::category::Category;
 
 /// A value that is never printed.
 #[derive(Clone, Eq, PartialEq)]
@@ -46,10 +47,10 @@ pub enum SecretError {
 impl SecretError {
     /// Closed vocabulary for metrics and logs.
     #[must_use]
-    pub fn category(&self) -> &'static str {
+    pub fn category(&self) -> Category {
         match self {
-            Self::NotFound => "secret_not_found",
-            Self::NoSuchKey => "secret_key_not_found",
+            Self::NotFound => Category::SecretNotFound,
+            Self::NoSuchKey => Category::SecretKeyNotFound,
             Self::Read(error) => error.category(),
         }
     }

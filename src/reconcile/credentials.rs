@@ -11,6 +11,7 @@ use crate::{
         workload::{Store, StoreAddress, StoreCa, StoreHost, StoreSentinel, StoreTls},
     },
     observer::{Host, Secret, Sentinel, Servers, Target, Tls},
+    telemetry::Telemetry,
 };
 
 /// A Secret that is missing is looked for this often; one that the server doesn't accept is read again at most this
@@ -40,8 +41,7 @@ impl Credentials {
     /// The targets: one, or each server of a quorum. Read from Secrets if they must be.
     pub(super) async fn targets(
         &mut self,
-        cluster: &Cluster,
-        namespace: &str,
+        reader: Reader<'_>,
         store: &Store,
         now: Mono,
     ) -> Result<Vec<Target>, Trouble> {
@@ -57,7 +57,7 @@ impl Credentials {
             return Err(*trouble);
         }
         self.refused = None;
-        match read(cluster, namespace, store).await {
+        match read(reader, store).await {
             Ok(targets) => {
                 self.failed = None;
                 self.read = Some((store.clone(), targets.clone()));
@@ -82,8 +82,7 @@ impl Credentials {
     /// needed is gone.
     pub(super) async fn renew(
         &mut self,
-        cluster: &Cluster,
-        namespace: &str,
+        reader: Reader<'_>,
         observations: &[Observation],
         now: Mono,
     ) -> Result<bool, Trouble> {
@@ -104,7 +103,7 @@ impl Credentials {
         let Some((store, targets)) = &mut self.read else {
             return Ok(false);
         };
-        match read(cluster, namespace, store).await {
+        match read(reader, store).await {
             Ok(renewed) => {
                 let mut changed = false;
                 for ((target, renewed), turned_away) in targets.iter_mut().zip(renewed).zip(turned_away) {
@@ -154,8 +153,8 @@ impl From<Trouble> for Missing {
     }
 }
 
-async fn read(cluster: &Cluster, namespace: &str, store: &Store) -> Result<Vec<Target>, Missing> {
-    let reader = Reader { cluster, namespace };
+async fn read(reader: Reader<'_>, store: &Store) -> Result<Vec<Target>, Missing> {
+    let namespace = reader.namespace;
     let mut tls = reader.tls(store.tls.as_ref()).await?;
     let mut database = u16::try_from(store.database).unwrap_or_default();
     let mut username = None;
@@ -211,9 +210,12 @@ fn host(host: &StoreHost) -> Host {
 }
 
 /// Reads what a resource of this namespace names.
-struct Reader<'a> {
-    cluster: &'a Cluster,
-    namespace: &'a str,
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) namespace: &'a str,
+    /// Where it is counted that something could not be read.
+    pub(super) telemetry: &'a Telemetry,
 }
 
 impl Reader<'_> {
@@ -297,12 +299,13 @@ impl Reader<'_> {
     }
 
     fn missing(&self, kind: &str, selector: &KeySelector, error: &SecretError) -> Missing {
+        self.telemetry.failed(error.category());
         tracing::warn!(
             namespace = self.namespace,
             kind,
             name = selector.name,
             key = selector.key,
-            category = error.category(),
+            category = error.category().as_str(),
             error = error.message(),
             "what spec.redis names could not be read"
         );

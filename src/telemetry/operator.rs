@@ -14,32 +14,15 @@ use prometheus_client::{
 };
 
 use super::lock;
-use crate::{api::conditions::EventReason, clock, domain::locks::Mono};
+use crate::{
+    api::conditions::EventReason,
+    clock,
+    domain::{category::Category, locks::Mono},
+};
 
 /// Upper bounds of the buckets of a pass, seconds: from one that makes no request to one that waits for its deadlines.
 const PASSES: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
-];
-
-/// The categories of `cluster::Error` and of children's failures.
-const CATEGORIES: [&str; 17] = [
-    "admission_denied",
-    "conflict",
-    "forbidden",
-    "immutable_field",
-    "invalid_pod_template",
-    "invalid_request",
-    "invalid_spec",
-    "name_conflict",
-    "namespace_terminating",
-    "not_found",
-    "object_too_large",
-    "ownership_lost",
-    "quota",
-    "server_error",
-    "throttled",
-    "timeout",
-    "unreachable",
 ];
 
 type Labels = [(&'static str, &'static str); 1];
@@ -48,7 +31,7 @@ type Labels = [(&'static str, &'static str); 1];
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     pub(super) passes: Family<Labels, Counter>,
-    pub(super) errors: Family<Labels, Counter>,
+    errors: Family<Labels, Counter>,
     duration: Histogram,
     pub(super) events: Family<[(&'static str, &'static str); 2], Counter>,
     pub(super) leader: Gauge,
@@ -77,8 +60,8 @@ impl Operator {
         for result in ["ok", "error"] {
             drop(operator.passes.get_or_create(&[("result", result)]));
         }
-        for category in CATEGORIES {
-            drop(operator.errors.get_or_create(&[("category", category)]));
+        for category in Category::ALL {
+            drop(operator.errors.get_or_create(&[("category", category.as_str())]));
         }
         for reason in EventReason::ALL {
             drop(operator.events.get_or_create(&event_labels(*reason)));
@@ -109,6 +92,12 @@ impl Operator {
             operator.leader.clone(),
         );
         operator
+    }
+
+    /// Something failed in a pass.
+    pub(super) fn failed(&self, category: Category) {
+        let labels = [("category", category.as_str())];
+        self.errors.get_or_create(&labels).inc();
     }
 
     /// A pass begins; it ends with what is handed back.
@@ -147,14 +136,11 @@ pub struct Pass {
 
 impl Pass {
     /// It came to its end.
-    pub fn ended(self, result: Result<(), &'static str>) {
+    pub fn ended(self, result: Result<(), Category>) {
         let result = match result {
             Ok(()) => "ok",
             Err(category) => {
-                self.operator
-                    .errors
-                    .get_or_create(&[("category", category)])
-                    .inc();
+                self.operator.failed(category);
                 "error"
             }
         };

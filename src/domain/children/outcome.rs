@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ChildKind, Children, Live};
+use crate::domain::category::Category;
 
 /// What came of one pass over the children.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -166,16 +167,16 @@ impl FailureKind {
 
     /// Closed vocabulary for metrics and logs.
     #[must_use]
-    pub const fn category(self) -> &'static str {
+    pub const fn category(self) -> Category {
         match self {
-            Self::NameConflict => "name_conflict",
-            Self::OwnershipLost => "ownership_lost",
-            Self::InvalidPodTemplate => "invalid_pod_template",
-            Self::InvalidSpec => "invalid_spec",
-            Self::ImmutableField => "immutable_field",
-            Self::Forbidden => "forbidden",
-            Self::AdmissionDenied => "admission_denied",
-            Self::ObjectTooLarge => "object_too_large",
+            Self::NameConflict => Category::NameConflict,
+            Self::OwnershipLost => Category::OwnershipLost,
+            Self::InvalidPodTemplate => Category::InvalidPodTemplate,
+            Self::InvalidSpec => Category::InvalidSpec,
+            Self::ImmutableField => Category::ImmutableField,
+            Self::Forbidden => Category::Forbidden,
+            Self::AdmissionDenied => Category::AdmissionDenied,
+            Self::ObjectTooLarge => Category::ObjectTooLarge,
             Self::Retry(cause) => cause.category(),
         }
     }
@@ -203,15 +204,15 @@ pub enum RetryCause {
 impl RetryCause {
     /// Closed vocabulary for metrics and logs.
     #[must_use]
-    pub const fn category(self) -> &'static str {
+    pub const fn category(self) -> Category {
         match self {
-            Self::Quota => "quota",
-            Self::NamespaceTerminating => "namespace_terminating",
-            Self::Conflict => "conflict",
-            Self::Throttled => "throttled",
-            Self::ServerError => "server_error",
-            Self::Timeout => "timeout",
-            Self::Unreachable => "unreachable",
+            Self::Quota => Category::Quota,
+            Self::NamespaceTerminating => Category::NamespaceTerminating,
+            Self::Conflict => Category::Conflict,
+            Self::Throttled => Category::Throttled,
+            Self::ServerError => Category::ServerError,
+            Self::Timeout => Category::Timeout,
+            Self::Unreachable => Category::Unreachable,
         }
     }
 }
