@@ -4,9 +4,12 @@
 //! ([`Exit`]). What is said is made in [`show`], which is pure. Nothing here talks to Redis: status holds what is known.
 
 mod access;
+mod complete;
 mod diff;
+mod live;
 mod manifest;
 mod offline;
+mod operator;
 pub mod show;
 mod watch;
 
@@ -87,10 +90,12 @@ enum Command {
     ///
     /// Sends reads and dry runs only. Exit codes, as those of kubectl diff: 0 no difference, 1 differences, 2 error.
     Diff(Files),
-    /// Print a shell's completion of kubectl-lockstep.
+    /// Print what completes the command line: for kubectl, or for a shell and the name kubectl-lockstep.
+    ///
+    /// For kubectl (1.26 or later) it is a program, to be put on PATH as kubectl_complete-lockstep.
     Completion {
-        /// The shell.
-        shell: Shell,
+        /// What asks for it.
+        shell: Completed,
     },
 }
 
@@ -132,9 +137,45 @@ struct StatusArguments {
 struct LocksArguments {
     /// Name of the CoordinatedWorkload.
     name: String,
+    /// Show what the operator counts of every set, which status leaves out: locks by state, taken, released, lost, and gaps.
+    ///
+    /// Asks its pod through the apiserver, with the right to get pods/proxy in the operator's namespace.
+    #[arg(long, conflicts_with = "output")]
+    live: bool,
+    /// With --live: where the operator serves its metrics.
+    #[arg(long, requires = "live", value_name = "PORT", default_value_t = 8080)]
+    operator_port: u16,
     /// wide: nothing shortened, with the keys in Redis; json or yaml: status.locks as it is stored.
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Output>,
+}
+
+/// What can complete a command line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Completed {
+    Kubectl,
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    #[value(name = "powershell")]
+    PowerShell,
+}
+
+impl Completed {
+    fn script(self) -> String {
+        let shell = match self {
+            Self::Kubectl => return complete::SCRIPT.to_owned(),
+            Self::Bash => Shell::Bash,
+            Self::Zsh => Shell::Zsh,
+            Self::Fish => Shell::Fish,
+            Self::Elvish => Shell::Elvish,
+            Self::PowerShell => Shell::PowerShell,
+        };
+        let mut script = vec![];
+        clap_complete::generate(shell, &mut Arguments::command(), "kubectl-lockstep", &mut script);
+        String::from_utf8_lossy(&script).into_owned()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -152,6 +193,12 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 
 /// The plugin: reads the command line, does it, answers how it went.
 pub async fn main() -> ExitCode {
+    // Not a command of its own: whatever follows is no flag of ours yet.
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(complete::REQUEST) {
+        print(&complete::answer(&words.collect::<Vec<_>>()).await);
+        return Exit::Well.into();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -188,19 +235,32 @@ async fn run(arguments: Arguments) -> Result<Exit, Error> {
             Ok(exit(&view))
         }
         Command::Status(StatusArguments { name, timeout, .. }) => {
-            watch::until_well(&Access::open(&place).await?, &name, timeout).await
+            Box::pin(watch::until_well(&Access::open(&place).await?, &name, timeout)).await
         }
-        Command::Locks(LocksArguments { name, output }) => {
+        Command::Locks(LocksArguments {
+            name,
+            output,
+            live: is_live,
+            operator_port,
+        }) => {
             let access = Access::open(&place).await?;
-            let resource = access.resource(&name).await?;
+            let (resource, seen) = tokio::join!(access.resource(&name), operator::look(&access));
+            let resource = resource?;
             let stored = resource.status.as_ref().and_then(|status| status.locks.as_ref());
-            let view = View::new(&resource, None, clock::wall(), page());
+            let now = seen.now.unwrap_or_else(clock::wall);
+            let view = View::new(&resource, None, now, page()).with_operator(seen.operator);
+            if is_live {
+                let (who, sets) = live::read(&access, &view, operator_port).await?;
+                print(&show::live::page(&who, &name, &sets, view.page));
+                return Ok(Exit::Well);
+            }
             match output {
                 Some(Output::Json) => print(&(json(&stored)? + "\n")),
                 Some(Output::Yaml) => print(&yaml(&stored)?),
-                Some(Output::Wide) => table(&view, true),
-                None => table(&view, false),
+                Some(Output::Wide) => print(&table(&view, true)),
+                None => print(&table(&view, false)),
             }
+            notes(&view, output);
             Ok(Exit::Well)
         }
         Command::Why(Name { name }) => {
@@ -222,9 +282,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Error> {
             }
         }),
         Command::Completion { shell } => {
-            let mut script = vec![];
-            clap_complete::generate(shell, &mut Arguments::command(), "kubectl-lockstep", &mut script);
-            print(&String::from_utf8_lossy(&script));
+            print(&shell.script());
             Ok(Exit::Well)
         }
     }
@@ -246,17 +304,27 @@ fn complain(error: &Error) {
 struct Shown {
     resource: CoordinatedWorkload,
     pods: Option<Vec<show::pods::PodLine>>,
+    seen: operator::Seen,
 }
 
 impl Shown {
     async fn read(access: &Access, name: &str) -> Result<Self, Error> {
-        let resource = access.resource(name).await?;
-        let pods = access.pods_of(name).await;
-        Ok(Self { resource, pods })
+        let (resource, pods, seen) = tokio::join!(
+            access.resource(name),
+            access.pods_of(name),
+            operator::look(access)
+        );
+        Ok(Self {
+            resource: resource?,
+            pods,
+            seen,
+        })
     }
 
     fn view(&self) -> View<'_> {
-        View::new(&self.resource, self.pods.as_deref(), clock::wall(), page())
+        // By the clock that the conditions' times are compared with elsewhere, too.
+        let now = self.seen.now.unwrap_or_else(clock::wall);
+        View::new(&self.resource, self.pods.as_deref(), now, page()).with_operator(self.seen.operator.clone())
     }
 }
 
@@ -268,11 +336,20 @@ fn exit(view: &View<'_>) -> Exit {
     }
 }
 
-fn table(view: &View<'_>, is_wide: bool) {
-    if !view.rows().is_empty() {
-        print(&locks::table(view, is_wide));
+fn table(view: &View<'_>, is_wide: bool) -> String {
+    if view.rows().is_empty() {
+        return String::new();
     }
-    for note in locks::notes(view) {
+    locks::table(view, is_wide)
+}
+
+/// What the table doesn't say; beside what is for programs only that it is old.
+fn notes(view: &View<'_>, output: Option<Output>) {
+    let notes = match output {
+        Some(Output::Json | Output::Yaml) => locks::age_note(view).into_iter().collect(),
+        Some(Output::Wide) | None => locks::notes(view),
+    };
+    for note in notes {
         say(wrap(&note, view.page.text, "").trim_end());
     }
 }

@@ -21,7 +21,7 @@ pub use cached::CachedChild;
 pub use claim::{Claim, Standing};
 pub use error::Error;
 pub use events::{Event, EventType};
-pub use lease::{LeaseObject, LeaseRecord};
+pub use lease::{LEASE_LABEL, LeaseObject, LeaseRecord};
 pub use secrets::{SecretBytes, SecretError};
 
 use std::time::Duration;

@@ -30,6 +30,14 @@ pub(super) struct Place {
     /// The kubeconfig; by default those that KUBECONFIG names, else ~/.kube/config.
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
+    /// Namespace of the operator; searched for by default.
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_OPERATOR_NAMESPACE",
+        value_name = "NAMESPACE"
+    )]
+    pub(super) operator_namespace: Option<String>,
 }
 
 /// Why nothing can be shown.
@@ -59,6 +67,9 @@ pub(super) enum Error {
     /// What is to be shown can't be written.
     #[error("it can't be written: {0}")]
     Unwritable(String),
+    /// What the operator counts can't be shown.
+    #[error("no live figures: {0}")]
+    Figures(String),
     /// The apiserver refuses.
     #[error("the apiserver refuses: {0}")]
     Refused(String),
@@ -96,6 +107,8 @@ pub(super) struct Access {
     pub(super) client: Client,
     /// The namespace that is meant.
     pub(super) namespace: String,
+    /// The operator's namespace, if it was named.
+    pub(super) operator_namespace: Option<String>,
 }
 
 impl Access {
@@ -109,7 +122,11 @@ impl Access {
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
         let client = cluster::client(config).map_err(|error| Error::Config(chain(&error)))?;
-        Ok(Self { client, namespace })
+        Ok(Self {
+            client,
+            namespace,
+            operator_namespace: place.operator_namespace.clone(),
+        })
     }
 
     /// The resources of the namespace.

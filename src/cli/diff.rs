@@ -38,8 +38,8 @@ async fn one(access: &Access, usable: Usable) -> Result<bool, Error> {
         ..
     } = usable;
     let access = Access {
-        client: access.client.clone(),
         namespace: workload.namespace.clone(),
+        ..access.clone()
     };
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let stored = access

@@ -6,8 +6,10 @@
 pub mod age;
 pub mod check;
 pub mod history;
+pub mod live;
 pub mod locks;
 pub mod objects;
+pub mod operator;
 pub mod pods;
 pub mod standing;
 pub mod status;
@@ -21,7 +23,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use self::{pods::PodLine, text::clean};
+use self::{operator::Operator, pods::PodLine, text::clean};
 use crate::{
     api::{
         CoordinatedWorkload, CoordinatedWorkloadStatus,
@@ -72,6 +74,8 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// How much room there is.
     pub page: Page,
+    /// Whether somebody keeps status up to date.
+    pub operator: Operator,
     status: CoordinatedWorkloadStatus,
     workload: Option<Workload>,
 }
@@ -101,9 +105,16 @@ impl<'a> View<'a> {
             pods,
             now,
             page,
+            operator: Operator::Unasked,
             status: resource.status.clone().unwrap_or_default(),
             workload: parse(resource).ok(),
         }
+    }
+
+    /// The same with what is known of the operator.
+    #[must_use]
+    pub fn with_operator(self, operator: Operator) -> Self {
+        Self { operator, ..self }
     }
 
     /// Its status; empty before the first.

@@ -17,6 +17,8 @@ use crate::api::WORKLOAD_LABEL;
 const QUIET: Duration = Duration::from_millis(300);
 /// An apiserver that does not answer is asked again after this time.
 const AGAIN: Duration = Duration::from_secs(2);
+/// No watch says that an operator came back: it is looked for this often where it was gone.
+const RETURN: Duration = Duration::from_secs(5);
 
 /// Until the workload is well, or the time is up.
 pub(super) async fn until_well(
@@ -24,7 +26,7 @@ pub(super) async fn until_well(
     name: &str,
     timeout: Option<Duration>,
 ) -> Result<Exit, Error> {
-    let watching = show_changes(access, name);
+    let watching = Box::pin(show_changes(access, name));
     match timeout {
         None => watching.await,
         Some(timeout) => tokio::time::timeout(timeout, watching)
@@ -43,19 +45,21 @@ async fn show_changes(access: &Access, name: &str) -> Result<Exit, Error> {
     let mut changes = std::pin::pin!(stream::select(resources, pods));
     let mut before = None;
     loop {
+        let view = shown.view();
         let now = (
             shown.resource.metadata.resource_version.clone(),
             shown.pods.clone(),
+            view.abandoned().is_some(),
         );
-        let view = shown.view();
         if before.as_ref() != Some(&now) {
             show(&status::page(&view), before.is_some());
         }
         if Standing::of(&view) == Standing::Well {
             return Ok(exit(&view));
         }
+        let limit = if now.2 { RETURN } else { Duration::MAX };
         before = Some(now);
-        if changes.next().await.is_none() {
+        if let Ok(None) = tokio::time::timeout(limit, changes.next()).await {
             return Ok(exit(&view));
         }
         while tokio::time::timeout(QUIET, changes.next()).await.is_ok() {}

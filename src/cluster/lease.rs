@@ -2,7 +2,7 @@
 //!
 //! The one write that needs no claim: it is how a claim is made.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,6 +17,10 @@ use kube::{
 use super::error::Error;
 use super::rest::limited;
 use crate::api::FIELD_MANAGER;
+
+/// Label of every Lease by which operators are told apart: whoever asks whether an operator lives finds it by this,
+/// wherever it is.
+pub const LEASE_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "lockstep");
 
 /// What a Lease says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -64,6 +68,9 @@ impl LeaseObject {
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
+                labels: Some(BTreeMap::from(
+                    [LEASE_LABEL].map(|(key, value)| (key.into(), value.into())),
+                )),
                 resource_version: Some(record.version.clone()).filter(|version| !version.is_empty()),
                 ..ObjectMeta::default()
             },

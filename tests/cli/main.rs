@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+mod live;
+mod operator;
 mod shell;
 mod stories;
 mod stuck;

@@ -21,9 +21,9 @@ use serde::Deserialize;
 const TOLD: &str = "src/domain/simulation/told";
 
 #[derive(Deserialize)]
-struct Told {
-    now: Timestamp,
-    resource: CoordinatedWorkload,
+pub(crate) struct Told {
+    pub(crate) now: Timestamp,
+    pub(crate) resource: CoordinatedWorkload,
     pods: Vec<ToldPod>,
 }
 
@@ -39,7 +39,7 @@ struct ToldPod {
 }
 
 /// The stories, by name.
-fn stories() -> Vec<(String, Told)> {
+pub(crate) fn stories() -> Vec<(String, Told)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOLD);
     let mut paths: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -57,7 +57,7 @@ fn stories() -> Vec<(String, Told)> {
 }
 
 /// The pods as they were then.
-fn pods(told: &Told) -> Vec<PodLine> {
+pub(crate) fn pods(told: &Told) -> Vec<PodLine> {
     let line = |pod: &ToldPod| PodLine {
         name: pod.name.clone(),
         ready: (pod.ready, pod.containers),
@@ -68,6 +68,33 @@ fn pods(told: &Told) -> Vec<PodLine> {
     told.pods.iter().map(line).collect()
 }
 
+/// What the three commands say, without colour.
+pub(crate) fn shown(view: &View<'_>) -> String {
+    let text = format!(
+        "$ kubectl lockstep status shop\n{}exit {:?}\n\n$ kubectl lockstep locks shop\n{}{}\n$ kubectl lockstep why shop\n{}",
+        status::page(view),
+        Standing::of(view),
+        if view.rows().is_empty() {
+            String::new()
+        } else {
+            locks::table(view, false)
+        },
+        locks::notes(view)
+            .iter()
+            .map(|note| wrap(note, view.page.text, ""))
+            .collect::<String>(),
+        why::page(view),
+    );
+    anstream::adapter::strip_str(&text).to_string()
+}
+
+/// Lines that don't look right at 80 columns.
+pub(crate) fn unfit(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter(|line| columns(line) > 80 || line.trim_end() != *line)
+        .collect()
+}
+
 #[test]
 fn every_story_as_it_is_shown() {
     let stories = stories();
@@ -76,27 +103,8 @@ fn every_story_as_it_is_shown() {
     for (name, told) in &stories {
         let pods = pods(told);
         let view = View::new(&told.resource, Some(&pods), told.now, Page::terminal(80));
-        let text = format!(
-            "$ kubectl lockstep status shop\n{}exit {:?}\n\n$ kubectl lockstep locks shop\n{}{}\n$ kubectl lockstep why shop\n{}",
-            status::page(&view),
-            Standing::of(&view),
-            if view.rows().is_empty() {
-                String::new()
-            } else {
-                locks::table(&view, false)
-            },
-            locks::notes(&view)
-                .iter()
-                .map(|note| wrap(note, view.page.text, ""))
-                .collect::<String>(),
-            why::page(&view),
-        );
-        let text = anstream::adapter::strip_str(&text).to_string();
-        for line in text.lines() {
-            if columns(line) > 80 || line.trim_end() != line {
-                unfit.push(format!("{name}: {line}"));
-            }
-        }
+        let text = shown(&view);
+        unfit.extend(self::unfit(&text).iter().map(|line| format!("{name}: {line}")));
         let compare = || {
             insta::with_settings!({
                 snapshot_path => "stories",

@@ -1,5 +1,6 @@
 //! `kubectl lockstep` as it is built, against a real apiserver: alone, and through the real kubectl.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -10,14 +11,14 @@ use serde_json::{Value, json};
 use super::harness::{Room, control_plane, ordinary};
 
 /// The plugin.
-const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-lockstep");
+pub(crate) const PLUGIN: &str = env!("CARGO_BIN_EXE_kubectl-lockstep");
 
 /// What came of it: exit code, standard output, standard error.
 #[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Said {
@@ -30,7 +31,7 @@ impl From<Output> for Said {
     }
 }
 
-async fn run(mut command: Command, arguments: &[&str]) -> Said {
+pub(crate) async fn run(mut command: Command, arguments: &[&str]) -> Said {
     command.args(arguments);
     tokio::task::spawn_blocking(move || command.output())
         .await
@@ -39,15 +40,39 @@ async fn run(mut command: Command, arguments: &[&str]) -> Said {
         .into()
 }
 
-/// Runs the plugin in a namespace.
-async fn plugin(namespace: &str, arguments: &[&str]) -> Said {
+/// Runs the plugin in a namespace, in which it looks for an operator, too: other tests have their own.
+pub(crate) async fn plugin(namespace: &str, arguments: &[&str]) -> Said {
     let mut command = Command::new(PLUGIN);
-    command.env("KUBECONFIG", control_plane().await.kubeconfig());
+    command
+        .env("KUBECONFIG", control_plane().await.kubeconfig())
+        .env("LOCKSTEP_OPERATOR_NAMESPACE", namespace);
     run(command, &[arguments, &["--namespace", namespace]].concat()).await
 }
 
+/// The real kubectl, where it finds the plugin, and what `kubectl lockstep completion kubectl` prints.
+async fn kubectl(namespace: &str, arguments: &[&str]) -> Said {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(namespace);
+    std::fs::create_dir_all(&folder).unwrap();
+    let script = folder.join("kubectl_complete-lockstep");
+    let text = run(Command::new(PLUGIN), &["completion", "kubectl"]).await;
+    std::fs::write(&script, text.out).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = control_plane().await.kubectl_command();
+    let (plugins, path) = (
+        Path::new(PLUGIN).parent().unwrap(),
+        std::env::var("PATH").unwrap(),
+    );
+    command
+        .env(
+            "PATH",
+            format!("{}:{}:{path}", folder.display(), plugins.display()),
+        )
+        .env("LOCKSTEP_OPERATOR_NAMESPACE", namespace);
+    run(command, arguments).await
+}
+
 /// A golden story: a status as the operator would have written it.
-fn told(story: &str) -> Value {
+pub(crate) fn told(story: &str) -> Value {
     let path = format!(
         "{}/src/domain/simulation/told/{story}.snap",
         env!("CARGO_MANIFEST_DIR")
@@ -58,7 +83,7 @@ fn told(story: &str) -> Value {
 }
 
 /// Creates the story's resource, with a pod; its status only if it is wanted.
-async fn tell(room: &Room, story: &str) {
+pub(crate) async fn tell(room: &Room, story: &str) {
     let told = told(story);
     room.set("shop", &told["spec"]).await;
     let resource = room.resources().get("shop").await.unwrap();
@@ -158,13 +183,53 @@ async fn the_real_kubectl_finds_it() {
     let namespace = "plugin-kubectl";
     let room = Room::new(namespace).await;
     tell(&room, "healthy").await;
-    let mut command = control_plane().await.kubectl_command();
-    let folder = Path::new(PLUGIN).parent().unwrap();
-    let path = std::env::var("PATH").unwrap();
-    command.env("PATH", format!("{}:{path}", folder.display()));
-    let said = run(command, &["lockstep", "status", "shop", "-n", namespace]).await;
+    let said = kubectl(namespace, &["lockstep", "status", "shop", "-n", namespace]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("4/4 held"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn the_real_kubectl_completes_it() {
+    let namespace = "plugin-completes";
+    let room = Room::new(namespace).await;
+    for name in ["shop", "shelf", "web"] {
+        room.set(name, &told("healthy")["spec"]).await;
+    }
+    let completed = async |words: &[&str]| {
+        let said = kubectl(namespace, &[&["__complete", "lockstep"], words].concat()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let lines = said.out.lines().map(|line| {
+            let (candidate, _) = line.split_once('\t').unwrap_or((line, ""));
+            candidate.to_owned()
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let commands = completed(&[""]).await;
+    assert!(
+        commands.contains(&"status".into()) && commands.contains(&"why".into()),
+        "{commands:?}"
+    );
+    assert_eq!(completed(&["loc"]).await, ["locks", ":4"]);
+    assert_eq!(completed(&["status", "--wa"]).await, ["--watch", ":4"]);
+    assert_eq!(
+        completed(&["why", "-n", namespace, "sh"]).await,
+        ["shelf", "shop", ":4"]
+    );
+    assert_eq!(
+        completed(&["-n", namespace, "status", "--watch", ""]).await,
+        ["shelf", "shop", "web", ":4"]
+    );
+    assert_eq!(
+        completed(&["why", "shop", "-n", "plugin-comp"]).await,
+        [namespace, ":4"]
+    );
+    assert_eq!(
+        completed(&["check", "-f", ""]).await,
+        ["yaml", "yml", "json", ":8"]
+    );
+    // Nobody answers there, and nobody waits for it.
+    let nowhere = completed(&["why", "--kubeconfig", "/nonexistent", ""]).await;
+    assert_eq!(nowhere, [":4"]);
 }
 
 #[tokio::test]
@@ -238,7 +303,7 @@ async fn a_difference_is_what_the_operator_then_does() {
     );
 }
 
-fn tempfile(name: &str) -> String {
+pub(crate) fn tempfile(name: &str) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     folder.join(format!("{name}.yaml")).display().to_string()
 }

@@ -10,6 +10,7 @@
 mod adoption;
 mod apply;
 mod cli;
+mod cli_operator;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;

@@ -67,10 +67,16 @@ fn wide(view: &View<'_>, rows: &[&Row]) -> String {
     table.render(usize::MAX)
 }
 
+/// That all of it is old.
+#[must_use]
+pub fn age_note(view: &View<'_>) -> Option<String> {
+    view.abandonment("this is")
+}
+
 /// What the table doesn't say.
 #[must_use]
 pub fn notes(view: &View<'_>) -> Vec<String> {
-    let mut notes: Vec<String> = view.caveat().into_iter().collect();
+    let mut notes: Vec<String> = age_note(view).into_iter().chain(view.caveat()).collect();
     let Some(locks) = view.locks() else {
         if notes.is_empty() {
             notes.push(format!("{} names no locks: spec.locks is empty.", view.name()));

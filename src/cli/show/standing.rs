@@ -24,10 +24,15 @@ impl Standing {
             return Self::Unknown;
         }
         let conditions = view.status().conditions.iter();
-        conditions
+        let said = conditions
             .map(|condition| of(view, condition))
             .max()
-            .unwrap_or(Self::Unknown)
+            .unwrap_or(Self::Unknown);
+        // What was well may not be any more; what was wrong still wants somebody to look.
+        if view.abandoned().is_some() {
+            return said.max(Self::Unknown);
+        }
+        said
     }
 
     /// In which colour it is shown.

@@ -26,6 +26,10 @@ const BESIDE: usize = 60;
 #[must_use]
 pub fn page(view: &View<'_>) -> String {
     let mut text = String::new();
+    if let Some(abandonment) = view.abandonment("what follows is") {
+        text += &paint(Tone::Bad, &wrap(&abandonment, view.page.text, ""));
+        text.push('\n');
+    }
     if let Some(caveat) = view.caveat() {
         text += &paint(Tone::Unsure, &wrap(&caveat, view.page.text, ""));
         text.push('\n');
@@ -349,6 +353,9 @@ fn conditions(view: &View<'_>) -> String {
 fn remarks(view: &View<'_>) -> String {
     let status = view.status();
     let mut text = String::new();
+    if let Some(line) = view.operator_line() {
+        text += &wrap(&line, view.page.text, "");
+    }
     if !status.advisories.is_empty() {
         let codes: Vec<_> = status
             .advisories
@@ -366,7 +373,7 @@ fn remarks(view: &View<'_>) -> String {
     };
     if let Some(what) = in_full.filter(|_| is_well) {
         let _ = writeln!(text, "{what}: {}", view.command("why"));
-    } else if !is_well && view.status().observed_generation > 0 {
+    } else if !is_well && (view.status().observed_generation > 0 || view.abandoned().is_some()) {
         let _ = writeln!(text, "Reasons and what to do: {}", view.command("why"));
     }
     text

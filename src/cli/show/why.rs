@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     Grade, View, age, history, locks,
+    operator::Operator,
     pods::PodLine,
     standing::{self, Standing},
     stuck,
@@ -47,6 +48,17 @@ pub fn page(view: &View<'_>) -> String {
         .into_iter()
         .partition(|condition| is_consequence(view, condition));
     let mut number = 0;
+    if let Some(lead) = view.abandoned() {
+        number += 1;
+        text.push('\n');
+        text += &paint(Tone::Bad, &format!("{number}. {}", lead.fault()));
+        text.push('\n');
+        text += &wrap(&lead.meaning(), view.page.text, INDENT);
+        text.push('\n');
+        text += &wrap(&format!("Next: {}", lead.next()), view.page.text, INDENT);
+        // Not wrapped: it is there to be copied.
+        let _ = writeln!(text, "\n{INDENT}  {}", lead.command());
+    }
     for condition in causes
         .iter()
         .filter(|condition| standing::of(view, condition) > Standing::Well)
@@ -93,6 +105,13 @@ pub fn page(view: &View<'_>) -> String {
         text += &history::lines(view);
     }
     text += &advice(view);
+    // That it lives is no reason for anything.
+    if let Some(line) = view
+        .operator_line()
+        .filter(|_| matches!(view.operator, Operator::Unchecked(_)))
+    {
+        let _ = write!(text, "\n{}", wrap(&line, view.page.text, ""));
+    }
     text
 }
 
@@ -131,6 +150,8 @@ fn heading(view: &View<'_>) -> String {
     }
     let verdict = match standing {
         Standing::Well => "nothing is wrong".to_owned(),
+        // What is summed up is what was well.
+        Standing::Unknown if view.abandoned().is_some() && view.caveat().is_none() => "not known".to_owned(),
         Standing::Unknown | Standing::Wrong if !summary.problem.is_empty() => clean(&summary.problem),
         Standing::Unknown => "not known".to_owned(),
         Standing::Wrong => "something is wrong".to_owned(),
