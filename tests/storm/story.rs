@@ -14,7 +14,7 @@ use super::audit::{self, Request};
 use super::crowd::{Crowd, LOCKS, Words, names};
 use super::holders::Holders;
 use super::locks::{key, redis};
-use super::operator::Process;
+use super::operator::{Process, get};
 use super::place::{Place, control_plane};
 use super::queue;
 
@@ -29,6 +29,10 @@ const RETURN: Duration = Duration::from_secs(4);
 const STEP: Duration = Duration::from_millis(250);
 /// Writes of status for a resource, from the loss of all its locks until all are held again.
 const MOST_WRITES: usize = 5;
+/// Series of metrics of a resource with one set of locks.
+const MOST_SERIES: usize = 200;
+/// Prometheus' own default.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn count() -> usize {
     let count = std::env::var("LOCKSTEP_STORM_RESOURCES").ok();
@@ -49,7 +53,7 @@ async fn operator(place: &Place) -> Process {
     let log = control_plane().await.dir().join("logs/operator-storm.log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command
-        .args(["run", "--admin-bind", "off"])
+        .args(["run", "--admin-bind", "127.0.0.1:0"])
         .env_clear()
         .env("KUBECONFIG", &place.kubeconfig)
         .env("LOCKSTEP_LOG", "info");
@@ -170,6 +174,8 @@ pub(crate) async fn run() {
     let beyond: Vec<_> = beyond.collect();
     assert!(beyond.is_empty(), "nothing else is asked: {beyond:#?}");
 
+    few_series(&operator, count).await;
+
     // Over is over: a thousand workloads rest, and renew all the while.
     meter = Meter::new(&operator);
     queue::run(&places[0], &crowd, &redis.url()).await;
@@ -248,6 +254,36 @@ fn few_writes(requests: &[Request], count: usize) {
 }
 
 /// Said since: the loss and the recovery, once each, of every resource, and nothing else.
+/// What Prometheus fetches grows with the number of resources, by a number that doesn't grow with their locks, and is
+/// there before it would ask again.
+async fn few_series(operator: &Process, count: usize) {
+    let address = operator.admin().await;
+    let begin = lockstep::clock::mono();
+    let page = get(address, "/metrics").await.unwrap();
+    let took = lockstep::clock::mono().since(begin);
+    let lines = page.text.lines().filter(|line| !line.starts_with('#'));
+    let mut series = BTreeMap::<(&str, &str), usize>::new();
+    for line in lines.clone() {
+        // As in `metric{namespace="storm-a",name="web-1",set=…`.
+        if let Some((_, labels)) = line.split_once("namespace=\"") {
+            let mut words = labels.split('"');
+            let (namespace, name) = (words.next().unwrap(), words.nth(1).unwrap());
+            *series.entry((namespace, name)).or_default() += 1;
+        }
+    }
+    println!(
+        "metrics: {} series of {} resources, {:.1} MB, in {:.0} ms; series of a resource: {:?}",
+        lines.count(),
+        series.len(),
+        f64::from(u32::try_from(page.text.len()).unwrap()) / 1e6,
+        took.as_secs_f64() * 1e3,
+        shares(series.values()),
+    );
+    assert_eq!(series.len(), count, "each has its series");
+    assert!(series.values().all(|series| *series <= MOST_SERIES));
+    assert!(took < SCRAPE_TIMEOUT, "{took:?}");
+}
+
 async fn one_word_each(crowd: &Crowd, before: &BTreeMap<String, (String, String)>) {
     let mut said = BTreeMap::<String, BTreeMap<String, usize>>::new();
     for (name, (resource, reason)) in crowd.events().await {
