@@ -7,6 +7,7 @@
 mod changes;
 mod endpoint;
 mod newcomers;
+mod renewals;
 mod slots;
 mod topology;
 mod wire;
@@ -24,6 +25,7 @@ pub use self::changes::Changes;
 use self::changes::Pending;
 use self::endpoint::Endpoint;
 use self::newcomers::Newcomers;
+pub use self::renewals::{RenewalTally, Renewed, RenewedSet};
 pub use self::topology::EndpointRules;
 use self::topology::Topology;
 use crate::clock;
@@ -201,6 +203,8 @@ pub struct Interest {
     pub locks: Vec<Arc<Probe>>,
     /// Places where locks turn up, in this order.
     pub places: Vec<Arc<Discovery>>,
+    /// Those of the locks by name whose renewals are counted, set by set.
+    pub renewed: Vec<Renewed>,
 }
 
 /// Settings of all observers.
@@ -314,13 +318,17 @@ impl Observers {
         let known = registry.interests.remove(&who);
         let now = clock::mono();
         let nothing = Interest::default();
-        for (id, endpoint) in &endpoints {
-            let before = known
+        for (at, (id, endpoint)) in endpoints.iter().enumerate() {
+            let place = known
                 .as_ref()
-                .filter(|known| known.endpoints.contains(id))
-                .map(|known| &known.interest);
-            if before != Some(&interest) {
-                endpoint.change_interest(&who, before.unwrap_or(&nothing), &interest, now);
+                .and_then(|known| known.endpoints.iter().position(|known| known == id));
+            let before = known.as_ref().filter(|_| place.is_some());
+            let before = before.map(|known| &known.interest);
+            // A renewal reaches every server of a quorum: it is counted at the first.
+            let counts = at == 0;
+            if before != Some(&interest) || counts != (place == Some(0)) {
+                let before = before.unwrap_or(&nothing);
+                endpoint.change_interest(&who, before, &interest, counts, now);
             }
         }
         let new: Vec<_> = endpoints.iter().map(|(id, _)| Arc::clone(id)).collect();

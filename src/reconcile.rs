@@ -12,7 +12,7 @@ mod index;
 mod neighbours;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
@@ -37,7 +37,7 @@ use crate::{
         workload::parse,
     },
     mutex::lock,
-    observer::{Observers, WorkloadKey},
+    observer::{Observers, RenewalTally, WorkloadKey},
     retry::{Backoff, draw},
     telemetry::{Telemetry, workload::Concluded},
 };
@@ -86,6 +86,8 @@ struct Entry {
     apply_backoff: Backoff,
     report_backoff: Backoff,
     credentials: Credentials,
+    /// What is counted of the renewals of each set that renews.
+    renewals: BTreeMap<String, RenewalTally>,
 }
 
 /// A pass could not be ended; it is tried again.
@@ -267,6 +269,7 @@ impl Pass<'_> {
             assessment: &decision.assessment,
             memory: &self.entry.memory,
             place: store.as_ref().map(|store| store.place.as_str()),
+            renewals: &self.entry.renewals,
         };
         self.context.telemetry.record(&self.key, concluded);
         // What was concluded stays in memory until it may be said.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
@@ -19,7 +20,7 @@ use crate::{
         neighbours::strangers,
         workload::Workload,
     },
-    observer::{Interest, Servers, WorkloadKey},
+    observer::{Interest, Renewed, RenewedSet, Servers, WorkloadKey},
 };
 
 /// An answer of the apiserver counts for more than a cache that shows an older version, or nothing, for this long: by
@@ -75,11 +76,31 @@ impl Pass<'_> {
         (live, lagging)
     }
 
+    /// The declared locks of sets that renew, and where their renewals are counted.
+    fn renewed(&mut self, workload: &Workload) -> Vec<Renewed> {
+        let tallies = &mut self.entry.renewals;
+        let mut before = std::mem::take(tallies);
+        let mut renewed = Vec::new();
+        let mut first = 0;
+        for set in &workload.locks {
+            let count = set.locks.len();
+            if let Some(interval) = set.renew_interval.filter(|_| count > 0) {
+                let tally = before.remove(&set.name).unwrap_or_default();
+                tallies.insert(set.name.clone(), tally.clone());
+                let set = Arc::new(RenewedSet { interval, tally });
+                renewed.push(Renewed { first, count, set });
+            }
+            first += count;
+        }
+        renewed
+    }
+
     pub(super) async fn observe(&mut self, workload: &Workload) -> Option<StoreView> {
         let store = workload.store.as_ref()?;
         let interest = Interest {
             locks: workload.probes().cloned().collect(),
             places: workload.places().cloned().collect(),
+            renewed: self.renewed(workload),
         };
         let reader = credentials::Reader {
             cluster: &self.context.cluster,

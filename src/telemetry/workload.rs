@@ -25,7 +25,7 @@ use crate::{
         memory::{Cause, Memory},
         workload::{LockSet, Workload},
     },
-    observer::{StoreFigures, WorkloadKey},
+    observer::{RenewalTally, StoreFigures, WorkloadKey},
 };
 
 /// Pods of a workload that have a series of their own.
@@ -109,6 +109,10 @@ metrics! {
     LongGaps = "long_gaps", Counter;
     /// How long locks were held
     HoldDuration = "hold_duration_seconds", Histogram;
+    /// Time between two renewals of a declared lock, in a set that renews
+    RenewalGap = "lock_renewal_gap_seconds", Histogram;
+    /// Renewals that came late, or not in time, by what the lock itself showed before
+    LateRenewals = "lock_late_renewals", Counter;
     /// Lifetime of the locks of a set, given, of the library, or learned
     Ttl = "set_ttl_seconds", Gauge;
     /// How often the pods try to take a lock of a set that another has
@@ -164,6 +168,8 @@ pub struct Concluded<'a> {
     pub memory: &'a Memory,
     /// Endpoint and database for people, without credentials; `None`: without a store.
     pub place: Option<&'a str>,
+    /// What is counted of the renewals of each set that renews, by its name.
+    pub renewals: &'a BTreeMap<String, RenewalTally>,
 }
 
 /// The figures of one workload.
@@ -190,6 +196,8 @@ struct SetFigures {
     handovers: Histogram,
     long_gaps: u64,
     holds: Histogram,
+    /// `None`: it doesn't renew.
+    renewals: Option<RenewalTally>,
     ttl: f64,
     retry: f64,
     balance: Option<BalanceStatus>,
@@ -218,6 +226,7 @@ impl SetFigures {
             handovers: Histogram::new(GAPS),
             long_gaps: 0,
             holds: Histogram::new(HOLDS),
+            renewals: None,
             ttl: 0.0,
             retry: 0.0,
             balance: None,
@@ -264,6 +273,7 @@ impl Figures {
             assessment,
             memory,
             place,
+            renewals,
         } = concluded;
         self.place = place.map(str::to_owned);
         let Some(workload) = workload else {
@@ -274,6 +284,7 @@ impl Figures {
         for (index, set) in workload.locks.iter().enumerate() {
             let figures = self.sets.entry(set.name.clone()).or_insert_with(SetFigures::new);
             figures.describe(set, memory);
+            figures.renewals = renewals.get(&set.name).cloned();
             let locks: Vec<_> = assessment.locks.iter().filter(|lock| lock.set == index).collect();
             figures.count(&locks, set.locks.len(), &assessment.sight);
             let balance = assessment.balance.iter().find(|balance| balance.set == set.name);
@@ -423,6 +434,8 @@ impl Figures {
             | Metric::HandoverGap
             | Metric::LongGaps
             | Metric::HoldDuration
+            | Metric::RenewalGap
+            | Metric::LateRenewals
             | Metric::Ttl
             | Metric::RetryInterval
             | Metric::BalancePods
@@ -453,6 +466,7 @@ impl SetFigures {
             let balance = self.balance.as_ref();
             balance.map(|balance| Value::Gauge(f64::from(number(balance))))
         };
+        let renewals = self.renewals.as_ref();
         let value = match metric {
             Metric::Locks => {
                 for ((_, state), count) in STATES.iter().zip(self.states) {
@@ -476,6 +490,8 @@ impl SetFigures {
             Metric::HandoverGap => Some(Value::Histogram(&self.handovers)),
             Metric::LongGaps => Some(Value::Counter(self.long_gaps)),
             Metric::HoldDuration => Some(Value::Histogram(&self.holds)),
+            Metric::RenewalGap => renewals.map(|renewals| Value::Histogram(renewals.gaps())),
+            Metric::LateRenewals => renewals.map(|renewals| Value::Counter(renewals.late())),
             Metric::Ttl => Some(Value::Gauge(self.ttl)),
             Metric::RetryInterval => Some(Value::Gauge(self.retry)),
             Metric::BalancePods => numbers(|balance| balance.pods),

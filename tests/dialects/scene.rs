@@ -150,6 +150,7 @@ impl Scene {
         let interest = Interest {
             locks: self.workload.probes().cloned().collect(),
             places: self.workload.places().cloned().collect(),
+            renewed: vec![],
         };
         let _on = self.runtime.enter();
         let seen = self.observers.observe(&who, vec![target], interest).pop();

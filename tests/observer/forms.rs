@@ -356,6 +356,7 @@ fn look_at(observers: &Observers, name: &str, redis: &Redis, place: &Arc<Discove
     let interest = Interest {
         locks: vec![],
         places: vec![Arc::clone(place)],
+        renewed: vec![],
     };
     observers
         .observe(&who(name), vec![target(redis)], interest)

@@ -147,6 +147,7 @@ pub(crate) fn look(
     let interest = Interest {
         locks: locks.to_vec(),
         places: vec![],
+        renewed: vec![],
     };
     observers
         .observe(who, vec![target.clone()], interest)
@@ -190,6 +191,7 @@ impl View {
         let interest = Interest {
             locks: self.keys.clone(),
             places: self.places.clone(),
+            renewed: vec![],
         };
         let targets = vec![self.target.clone()];
         self.observers

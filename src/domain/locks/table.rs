@@ -8,6 +8,7 @@
 mod entry;
 #[cfg(test)]
 mod invariants;
+mod rhythm;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::entry::Entry;
+pub use self::rhythm::Beat;
 use super::probe::Probe;
 use super::{Answer, Evidence, Key, KeySnapshot, KeyState, Mode, Mono, Trouble};
 
@@ -138,6 +140,18 @@ impl Table {
         if queue.mode.is_some() {
             self.change(probe, None, |entry, _, _| entry.read_at(now));
         }
+    }
+
+    /// From now on it is learned how regularly a lock is renewed, which is to be this often; `None`: no longer.
+    pub fn renews(&mut self, probe: &Probe, interval: Option<Duration>) {
+        if let Some(entry) = self.entries.get_mut(probe) {
+            entry.renews(interval);
+        }
+    }
+
+    /// What the last answer told of a lock's renewals, once.
+    pub fn beat(&mut self, probe: &Probe) -> Beat {
+        self.entries.get_mut(probe).map(Entry::beat).unwrap_or_default()
     }
 
     /// Forgets a lock; an answer that is still under way is ignored.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 
-use self::state::{LaneState, State, is_at, lane_in};
+use self::state::{LaneState, State, Watcher, is_at, lane_in};
 use super::places::Places;
 use crate::domain::locks::health::Sign;
 use crate::domain::locks::probe::Probe;
@@ -16,7 +16,7 @@ use crate::domain::locks::table::{Effect, Event, Lane, ONLY, Table};
 use crate::domain::locks::{Answer, Evidence, Key, Link, Mode, Mono, Observation, Trouble};
 use crate::observer::changes::Pending;
 use crate::observer::slots::SlotMap;
-use crate::observer::{Interest, Servers, StoreFigures, Target, WorkloadKey, difference, lock};
+use crate::observer::{Interest, Renewed, Servers, StoreFigures, Target, WorkloadKey, difference, lock};
 
 /// One endpoint. All methods return at once; the lock is never held across an await.
 pub(in crate::observer) struct Endpoint {
@@ -97,12 +97,13 @@ impl Endpoint {
         }
     }
 
-    /// Makes `new` what a workload is interested in, instead of `old`.
+    /// Makes `new` what a workload is interested in, instead of `old`; `counts`: here its renewals are counted.
     pub(in crate::observer) fn change_interest(
         &self,
         who: &Arc<WorkloadKey>,
         old: &Interest,
         new: &Interest,
+        counts: bool,
         now: Mono,
     ) {
         let (added, removed) = difference(&old.locks, &new.locks);
@@ -113,7 +114,10 @@ impl Endpoint {
             let lane = state.lane_of(&probe.key);
             state.table.watch(probe, lane, now);
             let watchers = state.watchers.entry(Arc::clone(probe)).or_default();
-            watchers.push(Arc::clone(who));
+            watchers.push(Watcher {
+                who: Arc::clone(who),
+                renewed: None,
+            });
         }
         for probe in removed {
             state.unwatch(probe, who);
@@ -123,6 +127,10 @@ impl Endpoint {
         }
         for place in old_places {
             state.leave(place, who);
+        }
+        for (at, probe) in new.locks.iter().enumerate() {
+            let renewed = Renewed::at(&new.renewed, at).filter(|_| counts);
+            state.renews(probe, who, renewed);
         }
         drop(state);
         if !added.is_empty() || !new_places.is_empty() {
@@ -343,10 +351,13 @@ impl Endpoint {
             let (Event::Answered(probe, _) | Event::Refused(probe, _)) = event else {
                 continue;
             };
-            match state.table.apply(event, now) {
+            let effect = state.table.apply(event, now);
+            state.count_renewals(probe);
+            match effect {
                 Effect::Nothing => {}
                 Effect::Changed => {
-                    self.changes.push(state.watchers.get(probe).into_iter().flatten());
+                    let watchers = state.watchers.get(probe).into_iter().flatten();
+                    self.changes.push(watchers.map(|watcher| &watcher.who));
                     self.changes.push_later(state.places.watchers(probe));
                 }
                 Effect::TrackingLost => return false,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::probe::{Beside, Form, Probe};
 use super::super::{Answer, End, Evidence, Hold, HolderValue, KeyState, Mode, Mono, Trouble};
-use super::{ENDS_PER_KEY, Effect, Lane, POLL_INTERVAL};
+use super::rhythm::{Renewal, Rhythm};
+use super::{Beat, ENDS_PER_KEY, Effect, Lane, POLL_INTERVAL};
 
 /// Added to a round trip for the uncertainty of a deadline, and to a deadline before the key is read: PTTL has a
 /// resolution of 1 ms, and Redis expires a key when its clock is *past* the expiry.
@@ -72,6 +73,8 @@ pub(super) struct Entry {
     /// When to read next; `None` while a read is under way, or without a connection, or if nothing is waited for.
     wake: Option<Mono>,
     ends: VecDeque<End>,
+    /// How regularly it is renewed, if somebody wants to know; on the heap, since most locks have none.
+    rhythm: Option<Box<Rhythm>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +104,25 @@ impl Entry {
             evidence: Evidence::default(),
             wake: None,
             ends: VecDeque::new(),
+            rhythm: None,
         }
+    }
+
+    /// From now on it is learned how regularly the lock is renewed, which is to be this often; `None`: no longer.
+    pub(super) fn renews(&mut self, interval: Option<Duration>) {
+        match (&mut self.rhythm, interval) {
+            (Some(rhythm), Some(interval)) => rhythm.set_interval(interval),
+            (rhythm @ None, Some(interval)) => *rhythm = Some(Box::new(Rhythm::new(interval))),
+            (rhythm, None) => *rhythm = None,
+        }
+    }
+
+    /// What the last answers told of the lock's renewals, once.
+    pub(super) fn beat(&mut self) -> Beat {
+        self.rhythm
+            .as_mut()
+            .map(|rhythm| rhythm.take())
+            .unwrap_or_default()
     }
 
     pub(super) fn lane(&self) -> Lane {
@@ -268,7 +289,10 @@ impl Entry {
                     }
                 }
                 changed |= self.tell(answer);
-                changed |= self.show(expires_in, uncertainty, now);
+                let before = self.last_answer();
+                let (moved, shown) = self.show(expires_in, uncertainty, now);
+                changed |= shown;
+                self.learn(moved, interval, before, reading.asked, now);
             }
         }
         self.answered = now;
@@ -365,30 +389,37 @@ impl Entry {
         told
     }
 
-    /// Takes over what the answer says about the hold's expiry; whether that changes a verdict.
-    fn show(&mut self, expires_in: Option<Duration>, uncertainty: Duration, now: Mono) -> bool {
+    /// Takes over what the answer says about the hold's expiry: how that moved, and whether it changes a verdict.
+    fn show(&mut self, expires_in: Option<Duration>, uncertainty: Duration, now: Mono) -> (Moved, bool) {
         let KeyState::Held(hold) = &mut self.state else {
-            return false;
+            return (Moved::Otherwise, false);
         };
         let deadline = expires_in.map(|ttl| now + ttl);
         hold.largest_ttl = hold.largest_ttl.max(expires_in);
         // Two answers about one expiry differ by less than the round trip of the later deadline's answer.
-        match (hold.deadline, deadline) {
+        let moved = match (hold.deadline, deadline) {
             (Some(before), Some(after)) if after.since(before) > uncertainty => {
                 // It may have been renewed any time since the last answer. A renewal gives the whole lifetime, of which
                 // the rest is left: that tells when, and never too early as long as no lifetime was longer.
                 let whole = hold.largest_ttl.unwrap_or_default();
                 let renewed = Mono(after.0.saturating_sub(whole));
-                hold.last_renewed = Some(renewed.clamp(hold.last_answer, now));
+                let renewed = renewed.clamp(hold.last_answer, now);
+                hold.last_renewed = Some(renewed);
                 self.shortened = false;
+                Moved::Later(renewed)
             }
-            (Some(before), Some(after)) if before.since(after) > hold.uncertainty => self.shortened = true,
+            (Some(before), Some(after)) if before.since(after) > hold.uncertainty => {
+                self.shortened = true;
+                Moved::Otherwise
+            }
+            (Some(_), Some(_)) => Moved::Not,
             (Some(_), None) => {
                 hold.last_renewed = Some(now);
                 self.shortened = false;
+                Moved::Otherwise
             }
-            _ => {}
-        }
+            (None, Some(_) | None) => Moved::Otherwise,
+        };
         // A clock that was set moves deadlines, too, and says nothing about the holder.
         self.shortened &= !self.evidence.clock_jump;
         hold.last_answer = now;
@@ -402,7 +433,38 @@ impl Entry {
             let since = *self.endless_since.get_or_insert(now);
             hold.no_expiry |= now.since(since) >= NO_EXPIRY_AFTER;
         }
-        hold.no_expiry != had_no_expiry
+        (moved, hold.no_expiry != had_no_expiry)
+    }
+
+    fn last_answer(&self) -> Mono {
+        match &self.state {
+            KeyState::Held(hold) => hold.last_answer,
+            KeyState::Unknown | KeyState::Absent { .. } | KeyState::WrongType { .. } => self.answered,
+        }
+    }
+
+    /// Learns from how the deadline moved between the answer of `before` and that of `now`, which was asked for at
+    /// `asked`. A clock that was set moves deadlines, too, and what was not watched may have been renewed meanwhile.
+    fn learn(&mut self, moved: Moved, interval: Interval, before: Mono, asked: Mono, now: Mono) {
+        let Some(rhythm) = &mut self.rhythm else { return };
+        if !interval.watched || self.evidence.clock_jump {
+            rhythm.interrupt();
+            return;
+        }
+        match (moved, interval.invalidated) {
+            (Moved::Later(_), Some(announced)) => rhythm.renewed(Renewal {
+                earliest: announced,
+                at: announced,
+                latest: now,
+            }),
+            (Moved::Later(at), None) => rhythm.renewed(Renewal {
+                earliest: before,
+                at,
+                latest: now,
+            }),
+            (Moved::Not, _) => rhythm.silent(asked),
+            (Moved::Otherwise, _) => rhythm.interrupt(),
+        }
     }
 
     /// Ends the current hold, if there is one, by an answer received at `now` that doesn't show it.
@@ -413,6 +475,9 @@ impl Entry {
         let KeyState::Held(hold) = std::mem::replace(&mut self.state, KeyState::Unknown) else {
             return false;
         };
+        if let Some(rhythm) = &mut self.rhythm {
+            rhythm.interrupt();
+        }
         let ended = interval
             .invalidated
             .map_or(now, |at| at.max(hold.last_answer).min(now));
@@ -458,7 +523,11 @@ impl Entry {
             _ => None,
         };
         match mode {
-            Mode::Tracking => [timer, registry].into_iter().flatten().min(),
+            // A renewal that fails to come is announced by nothing; when polling, the next look shows it.
+            Mode::Tracking => {
+                let late = self.rhythm.as_ref().and_then(|rhythm| rhythm.late_at());
+                [timer, registry, late].into_iter().flatten().min()
+            }
             Mode::Polling => {
                 let last_look = match &self.state {
                     KeyState::Held(Hold {
@@ -488,6 +557,17 @@ impl Hold {
             Answer::Absent | Answer::WrongType => false,
         }
     }
+}
+
+/// How a hold's deadline moved from one answer to the next.
+#[derive(Clone, Copy)]
+enum Moved {
+    /// It is the same one.
+    Not,
+    /// Later: the lock was renewed, most likely at this moment.
+    Later(Mono),
+    /// Earlier, or there was none, or there is none any more.
+    Otherwise,
 }
 
 /// The time between the last answer and the one at hand.

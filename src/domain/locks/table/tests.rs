@@ -1,5 +1,7 @@
 //! What a sequence of events makes of one key, case by case. Times are milliseconds after an arbitrary start.
 
+mod renewals;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::super::places::Places;
 use crate::domain::locks::health::{Health, Vitals};
 use crate::domain::locks::probe::{Discovery, Probe};
-use crate::domain::locks::table::{Lane, ONLY, Table};
+use crate::domain::locks::table::{Beat, Lane, ONLY, Table};
 use crate::domain::locks::{Evidence, Link, Mode, Mono, Trouble};
-use crate::observer::WorkloadKey;
 use crate::observer::slots::{SlotMap, UNCOVERED};
+use crate::observer::{RenewedSet, WorkloadKey};
 
 pub(super) struct State {
     pub(super) table: Table,
@@ -23,8 +23,15 @@ pub(super) struct State {
     /// Locks that are asked for at a server which is about to get them (ASK).
     pub(super) asking: HashSet<Arc<Probe>>,
     /// Who watches each lock of the table that was asked for by name.
-    pub(super) watchers: HashMap<Arc<Probe>, Vec<Arc<WorkloadKey>>>,
+    pub(super) watchers: HashMap<Arc<Probe>, Vec<Watcher>>,
     pub(super) workloads: HashSet<Arc<WorkloadKey>>,
+}
+
+/// Who watches a lock.
+pub(super) struct Watcher {
+    pub(super) who: Arc<WorkloadKey>,
+    /// The set that it belongs to, if that renews and is counted here.
+    pub(super) renewed: Option<Arc<RenewedSet>>,
 }
 
 pub(super) struct LaneState {
@@ -150,11 +157,42 @@ impl State {
 
     pub(super) fn unwatch(&mut self, probe: &Arc<Probe>, who: &WorkloadKey) {
         if let Some(watchers) = self.watchers.get_mut(probe) {
-            watchers.retain(|watcher| **watcher != *who);
+            watchers.retain(|watcher| *watcher.who != *who);
             if watchers.is_empty() {
                 self.watchers.remove(probe);
                 self.forget_unwanted(probe);
             }
+        }
+    }
+
+    /// For this workload a lock belongs to such a set. Those who share it may see it differently: the rarest renewals that
+    /// anybody reckons with are nobody's delay.
+    pub(super) fn renews(
+        &mut self,
+        probe: &Arc<Probe>,
+        who: &WorkloadKey,
+        renewed: Option<&Arc<RenewedSet>>,
+    ) {
+        let Some(watchers) = self.watchers.get_mut(probe) else {
+            return;
+        };
+        for watcher in watchers.iter_mut().filter(|watcher| *watcher.who == *who) {
+            watcher.renewed = renewed.cloned();
+        }
+        let intervals = watchers.iter().flat_map(|watcher| &watcher.renewed);
+        let interval = intervals.map(|set| set.interval).max();
+        self.table.renews(probe, interval);
+    }
+
+    /// Counts what the last answer told of a lock's renewals, for everybody whose set it belongs to.
+    pub(super) fn count_renewals(&mut self, probe: &Probe) {
+        let beat = self.table.beat(probe);
+        if beat == Beat::default() {
+            return;
+        }
+        let watchers = self.watchers.get(probe).into_iter().flatten();
+        for set in watchers.flat_map(|watcher| &watcher.renewed) {
+            set.tally.take(beat);
         }
     }
 
