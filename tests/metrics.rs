@@ -255,6 +255,8 @@ fn a_rule_made_wrong_fails_its_tests() {
         ("sum(lockstep_leader) == 0", "min(lockstep_leader) == 0"),
         (">= 6", ">= 2"),
         (") > 300", ") > 30000"),
+        (") > 2.5", ") > 0.5"),
+        (") > 2.5", ") > 7.5"),
         ("category!~\"secret_.*\"", "category!=\"\""),
     ] {
         assert!(rules.contains(from), "{from}");

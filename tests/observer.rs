@@ -21,6 +21,8 @@ mod forms;
 mod holds;
 #[path = "observer/proxy.rs"]
 mod proxy;
+#[path = "observer/renewals.rs"]
+mod renewals;
 #[path = "common/rights.rs"]
 mod rights;
 #[path = "observer/scale.rs"]

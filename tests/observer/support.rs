@@ -8,7 +8,8 @@ use std::time::Duration;
 use lockstep::domain::locks::probe::{Discovery, Probe};
 use lockstep::domain::locks::{Hold, KeySnapshot, KeyState, Link, Mode, Observation, Trouble};
 use lockstep::observer::{
-    Changes, EndpointRules, Host, Interest, Observers, Secret, Servers, Settings, Target, WorkloadKey,
+    Changes, EndpointRules, Host, Interest, Observers, Renewed, RenewedSet, Secret, Servers, Settings,
+    Target, WorkloadKey,
 };
 use lockstep_cluster::{Redis, RedisOptions};
 
@@ -169,6 +170,8 @@ pub(crate) struct View {
     pub(crate) target: Target,
     pub(crate) keys: Vec<Arc<Probe>>,
     pub(crate) places: Vec<Arc<Discovery>>,
+    /// The set that all of these locks belong to, if that renews.
+    pub(crate) renewed: Option<RenewedSet>,
 }
 
 impl View {
@@ -184,14 +187,20 @@ impl View {
             target,
             keys: keys.iter().map(|name| key(name)).collect(),
             places: vec![],
+            renewed: None,
         }
     }
 
     pub(crate) fn now(&self) -> Observation {
+        let renewed = self.renewed.iter().map(|set| Renewed {
+            first: 0,
+            count: self.keys.len(),
+            set: Arc::new(set.clone()),
+        });
         let interest = Interest {
             locks: self.keys.clone(),
             places: self.places.clone(),
-            renewed: vec![],
+            renewed: renewed.collect(),
         };
         let targets = vec![self.target.clone()];
         self.observers

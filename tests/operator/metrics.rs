@@ -64,6 +64,8 @@ pub(crate) async fn a_loss_is_counted_once_and_what_went_leaves_no_series() {
         let cause = format!("cause=\"{cause}\"");
         assert_eq!(of(&at_first, "locks_lost_total", &[&cause]), Some(0.0), "{cause}");
     }
+    assert_eq!(of(&at_first, "lock_late_renewals_total", &[]), Some(0.0));
+    assert_eq!(of(&at_first, "lock_renewal_gap_seconds_count", &[]), Some(0.0));
     holders.take("a", &pods[0]).await;
     holders.take("b", &pods[1]).await;
     eventually("both are held", async || {

@@ -106,7 +106,7 @@ fn a_holder_that_skips_two_renewals_is_late_once_as_soon_as_that_is_certain() {
         };
         let expected = match mode {
             Mode::Tracking => 115_000..=115_010,
-            Mode::Polling => 115_000..=119_000,
+            Mode::Polling => 115_000..=119_100,
         };
         assert!(expected.contains(&late), "{mode:?}: {late}");
         let largest = life.gaps().into_iter().max().unwrap();
@@ -138,10 +138,10 @@ fn the_pace_of_polling_is_nobodys_delay() {
     for interval in [300, 1_000, 1_900, 2_100, 2_500, 3_300] {
         let mut life = Life::new(Mode::Polling, Some(interval));
         let mut at = 0;
-        // Lifetimes that differ, so that they don't tell when the renewal was.
-        for (n, ttl) in (0..400).zip([20_000, 9_000, 15_000].into_iter().cycle()) {
+        // Taken for longer than it is renewed for, so that the deadline doesn't tell when that was.
+        for n in 0..400 {
             at += interval + n % 7;
-            life.renew(at, ttl);
+            life.renew(at, 20_000);
         }
         assert_eq!(life.late(), [0; 0], "every {interval} ms");
         assert!(life.gaps().len() > 20, "every {interval} ms");
