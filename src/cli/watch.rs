@@ -17,8 +17,8 @@ use crate::api::WORKLOAD_LABEL;
 const QUIET: Duration = Duration::from_millis(300);
 /// An apiserver that does not answer is asked again after this time.
 const AGAIN: Duration = Duration::from_secs(2);
-/// No watch says that an operator came back: it is looked for this often where it was gone.
-const RETURN: Duration = Duration::from_secs(5);
+/// Nothing that is watched says that an operator died or came back: it is looked for this often.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Until the workload is well, or the time is up.
 pub(super) async fn until_well(
@@ -57,9 +57,8 @@ async fn show_changes(access: &Access, name: &str) -> Result<Exit, Error> {
         if Standing::of(&view) == Standing::Well {
             return Ok(exit(&view));
         }
-        let limit = if now.2 { RETURN } else { Duration::MAX };
         before = Some(now);
-        if let Ok(None) = tokio::time::timeout(limit, changes.next()).await {
+        if let Ok(None) = tokio::time::timeout(LOOK, changes.next()).await {
             return Ok(exit(&view));
         }
         while tokio::time::timeout(QUIET, changes.next()).await.is_ok() {}

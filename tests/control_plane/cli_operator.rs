@@ -115,6 +115,29 @@ async fn a_dead_operator_does_not_look_healthy() {
     );
 }
 
+/// Of its death nothing that is watched says anything.
+#[tokio::test]
+async fn an_operator_that_dies_while_somebody_watches_is_noticed() {
+    let namespace = "plugin-dies";
+    let room = Room::new(namespace).await;
+    tell(&room, "stuck_lock_without_expiry").await;
+    let object = LeaseObject::new(room.client.clone(), namespace, "lockstep");
+    let record = LeaseRecord {
+        holder: Some("lockstep-a_0f3a".into()),
+        duration: Duration::from_secs(8),
+        renewed: Some(clock::wall()),
+        ..LeaseRecord::default()
+    };
+    object.write(&record, Duration::from_secs(10)).await.unwrap();
+    let watched = plugin(namespace, &["status", "shop", "--watch", "--timeout", "25s"]).await;
+    assert_eq!(watched.code, 4, "{watched:?}");
+    let alive = watched
+        .out
+        .find("Operator plugin-dies/lockstep-a leads, renewed ");
+    let dead = watched.out.find("The operator has not renewed its lease for ");
+    assert!(alive.is_some() && alive < dead, "{}", watched.out);
+}
+
 /// Somebody who may read these in a namespace and nothing else; answers their kubeconfig.
 async fn somebody(namespace: &str, resources: &str) -> String {
     let space = ["--namespace", namespace];
