@@ -51,6 +51,8 @@ fn every_series_of_a_set_is_shown() {
       handover gap           1: median up to 2.5s, 99% up to 2.5s
       long gaps              0
       hold duration          4: median up to 5m, 99% over 7d
+      lock late renewals     2
+      lock renewal gap       4000: median up to 10s, 99% up to 10s
       set ttl                30s
       balance max locks      2
 
@@ -63,6 +65,8 @@ fn every_series_of_a_set_is_shown() {
       handover gap           1201: median up to 1s, 99% up to 5s
       long gaps              0
       hold duration          1202: median up to 1s, 99% up to 10s
+      lock late renewals     0
+      lock renewal gap       none
       set ttl                90s
       something of tomorrow  5
     ");
