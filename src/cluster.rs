@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod lease;
 mod managed_fields;
+mod requests;
 mod rest;
 mod secrets;
 mod status;
@@ -22,11 +23,12 @@ pub use claim::{Claim, Standing};
 pub use error::Error;
 pub use events::{Event, EventType};
 pub use lease::{LEASE_LABEL, LeaseObject, LeaseRecord};
+pub use requests::{Counted, RequestTally};
 pub use secrets::{SecretBytes, SecretError};
 
 use std::time::Duration;
 
-use kube::{Client, Config};
+use kube::{Client, Config, client::ClientBuilder};
 
 use crate::domain::children::{Children, Outcome, Plan, Prepared};
 use crate::domain::workload::Workload;
@@ -78,7 +80,12 @@ impl Cluster {
 
 /// A client that doesn't try again by itself: kube's default one does so fifteen times within a call, and every caller
 /// here has a backoff and a time limit of its own.
-pub fn client(mut config: Config) -> Result<Client, kube::Error> {
+pub fn client(config: Config) -> Result<Client, kube::Error> {
+    counted_client(config, &RequestTally::default())
+}
+
+/// The same, whose requests are counted: those of watches and of the election, too.
+pub fn counted_client(mut config: Config, tally: &RequestTally) -> Result<Client, kube::Error> {
     config.default_retry = false;
-    Client::try_from(config)
+    Ok(ClientBuilder::try_from(config)?.with_layer(tally).build())
 }

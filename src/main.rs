@@ -171,7 +171,8 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
         std::env::var_os("KUBECONFIG").is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let config = kube::Config::infer().await?;
     let own_namespace = config.default_namespace.clone();
-    let client = cluster::client(config)?;
+    let telemetry = Telemetry::default();
+    let client = cluster::counted_client(config, &telemetry.requests())?;
     let settings = observer::Settings {
         cluster_domain: run.cluster_domain,
         dns_server: run.dns_server,
@@ -188,7 +189,6 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     let instance = variable("POD_NAME").or_else(|| variable("HOSTNAME"));
     let instance = instance.unwrap_or_else(|| "lockstep".to_owned());
     tracing::info!(version = *lockstep::version::VERSION, in_cluster, "starting");
-    let telemetry = Telemetry::default();
     let admin = Admin::bind(run.admin_bind).await?;
     // A task of its own: a busy controller must not look like a dead one. Its drop ends it.
     let mut served = tokio::task::JoinSet::new();

@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     api::{CoordinatedWorkloadStatus, conditions::EventReason},
+    cluster::RequestTally,
     domain::category::Category,
     mutex::lock,
     observer::{StoreFigures, WorkloadKey},
@@ -109,6 +110,12 @@ impl Telemetry {
     /// Asks these from now on. Only the first sources count: there is one controller in a process.
     pub fn ask(&self, sources: Sources) {
         let _ = self.shared.sources.set(sources);
+    }
+
+    /// Where the client of Kubernetes counts its requests.
+    #[must_use]
+    pub fn requests(&self) -> RequestTally {
+        self.operator.requests.clone()
     }
 
     /// Whether this operator leads: until this is said, nobody is elected, and it does.

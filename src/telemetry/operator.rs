@@ -17,6 +17,7 @@ use super::lock;
 use crate::{
     api::conditions::EventReason,
     clock,
+    cluster::RequestTally,
     domain::{category::Category, locks::Mono},
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Operator {
     duration: Histogram,
     pub(super) events: Family<[(&'static str, &'static str); 2], Counter>,
     pub(super) leader: Gauge,
+    /// What the client counts.
+    pub(super) requests: RequestTally,
     next: Arc<AtomicU64>,
     running: Arc<Mutex<HashMap<u64, Running>>>,
 }
@@ -53,6 +56,7 @@ impl Operator {
             duration: Histogram::new(PASSES),
             events: Family::default(),
             leader: Gauge::default(),
+            requests: RequestTally::default(),
             next: Arc::default(),
             running: Arc::default(),
         };
@@ -86,6 +90,16 @@ impl Operator {
             operator.duration.clone(),
         );
         registry.register("events", "Events that were posted", operator.events.clone());
+        registry.register(
+            "kubernetes_requests",
+            "Requests to Kubernetes, by verb, resource and class of the answer; `none`: there was none in time",
+            operator.requests.sent.clone(),
+        );
+        registry.register(
+            "kubernetes_request_duration_seconds",
+            "How long it took until Kubernetes began to answer, or was no longer waited for",
+            operator.requests.took.clone(),
+        );
         registry.register(
             "leader",
             "Whether this operator writes what only one may write",

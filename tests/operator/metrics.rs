@@ -38,6 +38,22 @@ fn of(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> Option<f6
     Some(*value)
 }
 
+fn requests_are_counted(samples: &BTreeMap<String, f64>) {
+    let asked = |verb: &str, resource: &str| {
+        let labels = [format!("verb=\"{verb}\""), format!("resource=\"{resource}\"")];
+        let [verb, resource] = labels.each_ref().map(String::as_str);
+        of(
+            samples,
+            "kubernetes_requests_total",
+            &[verb, resource, "code=\"2xx\""],
+        )
+    };
+    assert_eq!(asked("create", "deployments"), Some(1.0));
+    assert!(asked("update", "coordinatedworkloads") >= Some(1.0), "its status");
+    assert!(asked("watch", "pods") >= Some(1.0));
+    assert_eq!(asked("delete", "deployments"), None);
+}
+
 pub(crate) async fn a_loss_is_counted_once_and_what_went_leaves_no_series() {
     let place = Place::new("metrics").await;
     let server = redis(RedisOptions::default()).await;
@@ -112,6 +128,7 @@ pub(crate) async fn a_loss_is_counted_once_and_what_went_leaves_no_series() {
     .await;
     assert!(of(&samples, "condition_transitions_total", &["type=\"LocksHeld\""]) >= Some(2.0));
     assert!(of(&samples, "reconciles_total", &["result=\"ok\""]) > Some(5.0));
+    requests_are_counted(&samples);
     assert_eq!(samples.get("lockstep_queue_depth").copied(), Some(0.0));
     assert_eq!(samples.get("lockstep_workloads").copied(), Some(1.0));
     assert!(of(&samples, "events_total", &["reason=\"LocksLost\"", "Warning"]) >= Some(1.0));
