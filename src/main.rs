@@ -2,6 +2,7 @@
 //! whether it is ready.
 
 use std::{
+    io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     process::ExitCode,
     time::Duration,
@@ -164,6 +165,8 @@ async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Colours are for a terminal; in a pod's log they would be signs in the text.
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     // One provider for every TLS connection; without this, rustls can't choose and panics.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,7 +1,7 @@
 //! The closed vocabulary of conditions, events and advisories. Pure.
 //!
-//! Every name that a user can see in a condition, an event or an advisory is a variant here, once; the README's tables are compared
-//! with these lists by a test.
+//! Every name that a user can see in a condition, an event or an advisory is a variant here, once; the tables of the README
+//! and of `docs/advisories.md` are compared with these lists by a test.
 
 /// Defines a closed set of names: the enum, its spelling and the list of all of them.
 macro_rules! names {

@@ -12,11 +12,13 @@ mod definition;
 mod markdown;
 mod mentions;
 mod rights;
+mod troubleshooting;
 mod vocabulary;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 static README: LazyLock<String> = LazyLock::new(|| read("README.md"));
+static ADVICE: LazyLock<String> = LazyLock::new(|| read("docs/advisories.md"));
 
 /// The README and every page of `docs/`, by its path.
 static PAGES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {

@@ -1,6 +1,12 @@
 //! Flags, targets, packages, files and links on the pages exist.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+    sync::LazyLock,
+};
 
 use regex::Regex;
 
@@ -156,4 +162,30 @@ fn files_and_links_exist() {
             "the link to docs/none.md leads nowhere"
         ]
     );
+}
+
+/// Pages to which no link leads from the README, over however many pages.
+fn unlinked(pages: &BTreeMap<String, String>) -> Vec<String> {
+    let mut found = BTreeSet::from(["README.md".to_owned()]);
+    let mut new = vec!["README.md".to_owned()];
+    while let Some(page) = new.pop() {
+        let folder = Path::new(&page).parent().unwrap();
+        let links = pages.get(&page).map(|text| matches(r"\]\(([^)#]+)", text));
+        for link in links.into_iter().flatten() {
+            let target = folder.join(link).display().to_string();
+            if pages.contains_key(&target) && found.insert(target.clone()) {
+                new.push(target);
+            }
+        }
+    }
+    let missing = pages.keys().filter(|page| !found.contains(*page));
+    missing.cloned().collect()
+}
+
+#[test]
+fn every_page_is_linked() {
+    assert_eq!(unlinked(&PAGES), Vec::<String>::new());
+    let mut pages = PAGES.clone();
+    pages.insert("docs/forgotten.md".to_owned(), String::new());
+    assert_eq!(unlinked(&pages), ["docs/forgotten.md"]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lockstep::api::conditions::{AdvisoryCode, ConditionType, EventReason, Reason};
 
 use crate::{
-    README,
+    ADVICE, README,
     markdown::{headings, name, rows, section, table_faults},
 };
 
@@ -66,8 +66,8 @@ fn event_faults(readme: &str) -> Vec<String> {
     faults
 }
 
-fn advisory_faults(readme: &str) -> Vec<String> {
-    let rows = rows(section(readme, 2, "Advisories"));
+fn advisory_faults(page: &str) -> Vec<String> {
+    let rows = rows(page);
     let known = AdvisoryCode::ALL.iter().map(|code| code.as_str()).collect();
     let mut faults = table_faults("advisories", &rows, &known);
     // In status they come in this order.
@@ -83,49 +83,50 @@ fn advisory_faults(readme: &str) -> Vec<String> {
 fn every_condition_reason_event_and_advisory_has_its_row() {
     assert_eq!(condition_faults(&README), Vec::<String>::new());
     assert_eq!(event_faults(&README), Vec::<String>::new());
-    assert_eq!(advisory_faults(&README), Vec::<String>::new());
+    assert_eq!(advisory_faults(&ADVICE), Vec::<String>::new());
 }
 
 #[test]
 fn a_wrong_table_is_noticed() {
-    let without = |row: &str| {
+    let without = |page: &str, row: &str| {
         let start = format!("| `{row}` |");
-        let lines = README.lines().filter(|line| !line.starts_with(&start));
+        let lines = page.lines().filter(|line| !line.starts_with(&start));
         lines.collect::<Vec<_>>().join("\n")
     };
     for type_ in ConditionType::ALL {
         let fault = format!("conditions: {type_} has no row");
         assert!(
-            condition_faults(&without(type_.as_str())).contains(&fault),
+            condition_faults(&without(&README, type_.as_str())).contains(&fault),
             "{fault}"
         );
     }
     for reason in Reason::ALL {
         let fault = format!("reasons: {reason} has no row");
         assert!(
-            condition_faults(&without(reason.as_str())).contains(&fault),
+            condition_faults(&without(&README, reason.as_str())).contains(&fault),
             "{fault}"
         );
     }
     for reason in EventReason::ALL {
         let fault = format!("events: {reason} has no row");
         assert!(
-            event_faults(&without(reason.as_str())).contains(&fault),
+            event_faults(&without(&README, reason.as_str())).contains(&fault),
             "{fault}"
         );
     }
     for code in AdvisoryCode::ALL {
         let fault = format!("advisories: {code} has no row");
         assert!(
-            advisory_faults(&without(code.as_str())).contains(&fault),
+            advisory_faults(&without(&ADVICE, code.as_str())).contains(&fault),
             "{fault}"
         );
     }
 
-    let changed = |from: &str, to: &str| {
-        assert!(README.contains(from), "{from}");
-        README.replace(from, to)
+    let change = |page: &str, from: &str, to: &str| {
+        assert!(page.contains(from), "{from}");
+        page.replace(from, to)
     };
+    let changed = |from: &str, to: &str| change(&README, from, to);
     let misspelt = changed("| `AllHeld` |", "| `AllHolds` |");
     assert!(condition_faults(&misspelt).contains(&"LocksHeld: AllHolds is no name of the code".to_owned()));
     let misspelt = changed("| `LocksLost` | Warning |", "| `LockLost` | Normal |");
@@ -134,10 +135,10 @@ fn a_wrong_table_is_noticed() {
     assert!(event_faults(&normal).contains(&"events: LocksLost is Warning".to_owned()));
     let twice = changed("| `AllHeld` |", "| `AllHeld` | True | x | y |\n| `AllHeld` |");
     assert!(condition_faults(&twice).contains(&"LocksHeld: AllHeld stands there twice".to_owned()));
-    let misspelt = changed("| `TtlDiffers` |", "| `TTLDiffers` |");
+    let misspelt = change(&ADVICE, "| `TtlDiffers` |", "| `TTLDiffers` |");
     assert!(advisory_faults(&misspelt).contains(&"advisories: TTLDiffers is no name of the code".to_owned()));
     let (first, second) = ("| `NotIsolated` |", "| `PolicyNeedsCni` |");
-    let swapped = changed(first, "| ? |")
+    let swapped = change(&ADVICE, first, "| ? |")
         .replace(second, first)
         .replace("| ? |", second);
     assert!(
