@@ -98,6 +98,29 @@ fn one_long_gap_does_not_hide_the_next_but_two_are_a_habit() {
 }
 
 #[test]
+fn a_habit_is_what_two_of_the_last_eight_gaps_show() {
+    let mut rhythm = regular();
+    let mut now = 80_000;
+    let mut renew = |rhythm: &mut Rhythm, gap| {
+        now += gap;
+        rhythm.renewed(exact(now));
+        now
+    };
+    for gap in [30_000, 30_000, 10_000, 10_000, 10_000, 10_000, 10_000] {
+        renew(&mut rhythm, gap);
+    }
+    let sixth = renew(&mut rhythm, 10_000);
+    assert_eq!(rhythm.late_at(), Some(at(sixth + 45_000)));
+    let seventh = renew(&mut rhythm, 10_000);
+    assert_eq!(rhythm.late_at(), Some(at(seventh + 15_000)), "one is none");
+}
+
+#[test]
+fn it_is_small_since_there_may_be_thousands() {
+    assert!(size_of::<Rhythm>() <= 96, "{} bytes", size_of::<Rhythm>());
+}
+
+#[test]
 fn renewing_more_often_than_agreed_binds_nobody() {
     // BullMQ: 15 s at first, then 7.5 s.
     let mut rhythm = Rhythm::new(Duration::from_secs(15));
