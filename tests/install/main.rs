@@ -54,6 +54,7 @@ fn nothing_that_happens_to_the_operator_changes_a_workload() {
             .ok()
             .filter(|locks| locks == "4/4")
     });
+    asked_by_who_is_on_call(&place);
     let before = place.workloads();
     // Five Deployments and what belongs to them, and the pods of all.
     assert!(before.len() > 20, "{before:#?}");
@@ -135,4 +136,34 @@ fn nothing_that_happens_to_the_operator_changes_a_workload() {
     place.marker("after-all");
     place.unchanged(&before, mark);
     assert_eq!(place.refused(again), Vec::<String>::new());
+}
+
+/// What `kubectl lockstep` says of a workload, and of the operator that it finds by itself.
+fn asked_by_who_is_on_call(place: &Place) {
+    let leader = place.leader();
+    // There are no metrics of pods here, so its autoscaler can't work; nothing else is wrong.
+    let (is_well, status) = place.plugin(&["status", "rigatoni"]);
+    assert!(!is_well && status.contains("4/4 held"), "{status}");
+    assert!(
+        status.contains(&format!("Operator {NAMESPACE}/{leader} leads, renewed ")),
+        "{status}"
+    );
+    let (_, why) = place.plugin(&["why", "rigatoni"]);
+    assert!(
+        why.contains("1. ") && why.contains("ScalingActive") && !why.contains("2. "),
+        "{why}"
+    );
+
+    // What the operator counts comes through the apiserver, from its pod.
+    let live = |name: &str, more: &[&str]| place.plugin(&[&["locks", name, "--live"], more].concat());
+    let counted = format!("Counted by {NAMESPACE}/{leader} since");
+    place.until("rigatoni's locks are counted", || {
+        let (is_well, figures) = live("rigatoni", &[]);
+        (is_well && figures.contains(&counted) && figures.contains("Held 4")).then_some(())
+    });
+    let (is_well, unknown) = live("rigatoni", &["--operator-port=1"]);
+    assert!(
+        !is_well && unknown.contains("does not answer at port 1"),
+        "{unknown}"
+    );
 }

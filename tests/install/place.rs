@@ -158,6 +158,19 @@ impl Place {
         self.kubectl_in(NAMESPACE, &[&exec, arguments].concat()).unwrap()
     }
 
+    /// `kubectl lockstep`, as whoever installed the operator runs it: whether it ended well, and what it said.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_kubectl-lockstep"))
+            .args(arguments)
+            .args(["--namespace", TEAM])
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env_remove("LOCKSTEP_OPERATOR_NAMESPACE")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+
     /// All five; rigatoni as it is, the others on nodes that KWOK plays.
     pub(crate) fn apply_examples(&self) {
         let mut documents = Vec::new();
