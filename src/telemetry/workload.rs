@@ -250,9 +250,9 @@ impl SetFigures {
                     *at = of_state.count() as u64;
                 }
             }
-            // What was seen last stands.
-            Sight::Pending => {}
-            Sight::Blind { .. } => {
+            // What was seen last stands, if anything was.
+            Sight::Pending if self.states.iter().any(|count| *count > 0) => {}
+            Sight::Pending | Sight::Blind { .. } => {
                 for (at, (state, _)) in self.states.iter_mut().zip(STATES) {
                     *at = if state == LockState::Unknown {
                         declared as u64

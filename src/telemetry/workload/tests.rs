@@ -189,6 +189,9 @@ fn a_set_that_leaves_the_spec_leaves_no_series_and_blindness_shows() {
     let status = CoordinatedWorkloadStatus::default();
     record(&mut figures, &workload(&["s", "t"]), &clear(), &status);
     assert_eq!(samples(&figures, Metric::Acquired).len(), 2);
+    record(&mut figures, &workload(&["u"]), &Assessment::unjudged(), &status);
+    let locks = samples(&figures, Metric::Locks);
+    assert_eq!(locks["u Continuous Unknown"], 2, "declared, and not seen yet");
     let blind = Assessment {
         sight: Sight::Blind {
             trouble: crate::domain::locks::Trouble::Timeout,
