@@ -6,6 +6,9 @@ SHELL := /bin/bash
 # What the truth corpus counted, for the end of `make test`.
 FIGURES := target/tmp/truth.txt target/tmp/truth-real.txt
 
+# Tests at a time. Most of them wait for a server, a cluster or a time to pass, and leave the cores to others.
+TEST_THREADS ?= 6
+
 .PHONY: help
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +29,7 @@ test: test-tools format lint ## Everything that CI runs: formatting, lints, all 
 	cargo run --quiet --package lockstep-cluster -- build --profile node
 	cargo run --quiet --package lockstep-cluster -- helm
 	@rm -f $(FIGURES)
-	INSTA_UPDATE=no cargo test --workspace --no-fail-fast; result=$$?; cat $(FIGURES); exit $$result
+	INSTA_UPDATE=no RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --no-fail-fast; result=$$?; cat $(FIGURES); exit $$result
 
 .PHONY: bench
 bench: tools ## Measure what users wait for, as JSON on standard output
