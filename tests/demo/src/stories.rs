@@ -13,8 +13,8 @@ use crate::view::{self, Pod, Workload};
 const PODS_LIMIT: Duration = Duration::from_mins(2);
 /// A killed holder's locks: 30 s until they expire, 5 s until the next attempt, and some for a slow machine.
 const TAKEOVER_LIMIT: Duration = Duration::from_mins(1);
-/// How often the race for the locks is started anew. One pod nearly always wins all of it, as each pod asks for all
-/// four locks at once when it starts.
+/// How often two of three pods are taken away, so that the third takes what they give back. Once is enough, unless the
+/// autoscaler, which looks every 15 s, adds a second pod before the first one asks again, after 5 s at most.
 const RACES: usize = 5;
 
 const EVENTS: &str = "kubectl get events --field-selector involvedObject.kind=CoordinatedWorkload,involvedObject.name=rigatoni";
@@ -35,6 +35,12 @@ pub(crate) fn tell(shell: &Shell, stage: &dyn Stage) -> Result<(), Failure> {
     teller.one_pod_has_all()?;
     teller.the_locks_spread()?;
     teller.a_holder_is_killed()
+}
+
+/// How many pods a spread such as `2-1-1` tells of, and how many locks.
+fn counts(spread: &str) -> (usize, usize) {
+    let counts: Vec<usize> = spread.split('-').filter_map(|count| count.parse().ok()).collect();
+    (counts.len(), counts.iter().sum())
 }
 
 struct Teller<'a> {
@@ -63,7 +69,8 @@ impl Teller<'_> {
         Ok(())
     }
 
-    /// First come, first served is a race. Where it came out otherwise, it is run again.
+    /// First come, first served is a race: of pods that start together, the first may take all, or each a part. Where
+    /// it came out so, one pod is left alone until it has all, and the others come back too late.
     fn until_one_pod_has_all(&self) -> Result<(), Failure> {
         for race in 1..=RACES {
             let spread = self.until_all_held()?;
@@ -73,22 +80,21 @@ impl Teller<'_> {
             remark(&format!(
                 "SPREAD is {spread}: no pod took all (race {race} of at most {RACES})."
             ));
-            remark("All three pods are deleted together, which starts the race anew.");
-            let old: BTreeSet<String> = self.pods()?.into_iter().map(|pod| pod.name).collect();
-            self.shell.show("kubectl delete pods -l app=rigatoni")?;
+            remark(
+                "Two of them go, and what they give back is taken by the one that is left. Then they come again.",
+            );
             self.shell
-                .until("three new pods that are ready", PODS_LIMIT, || {
-                    let pods = self.pods()?;
-                    let ready = pods
-                        .iter()
-                        .filter(|pod| pod.ready && !pod.going && !old.contains(&pod.name))
-                        .count();
-                    Ok(if ready == 3 && pods.len() == 3 {
-                        Probe::Ready(())
-                    } else {
-                        Probe::NotYet(format!("{ready} new pods are ready, {} pods in all", pods.len()))
-                    })
-                })?;
+                .show("kubectl scale deployment rigatoni --replicas=1")?;
+            self.until(
+                "LOCKS 4/4 in the status, with fewer than three pods",
+                PODS_LIMIT,
+                |workload| {
+                    let (counts, locks) = counts(workload.summary("spread"));
+                    (counts < 3 && locks == 4).then_some(())
+                },
+            )?;
+            self.shell
+                .show("kubectl scale deployment rigatoni --replicas=3")?;
         }
         Err(self.differently(&format!("no pod took all four locks in {RACES} races")))
     }
@@ -97,13 +103,8 @@ impl Teller<'_> {
     fn until_all_held(&self) -> Result<String, Failure> {
         self.until("PODS 3/3 and LOCKS 4/4 in the status", PODS_LIMIT, |workload| {
             let spread = workload.summary("spread");
-            let locks: usize = spread
-                .split('-')
-                .filter_map(|count| count.parse::<usize>().ok())
-                .sum();
             let whole = workload.summary("pods") == "3/3" && workload.summary("locks") == "4/4";
-            (workload.is_current() && whole && locks == 4 && spread.split('-').count() == 3)
-                .then(|| spread.to_owned())
+            (workload.is_current() && whole && counts(spread) == (3, 4)).then(|| spread.to_owned())
         })
     }
 
